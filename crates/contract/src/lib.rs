@@ -1,0 +1,10 @@
+//! What is on disk: types, readers and atomic writers for every file of a block.
+//!
+//! No async, no network, no clock of its own. Every path of a block is made by [`layout`]; every
+//! file that is rewritten goes through [`files::replace`]; every format carries a version that its
+//! reader checks.
+
+pub mod event;
+pub mod files;
+pub mod layout;
+pub mod outcome;

@@ -1,0 +1,1 @@
+//! The static helper inside environments: processes, terminal, forwarder.

@@ -1,0 +1,1 @@
+//! The model proxy: keys, routes, streaming and capture.

@@ -1,0 +1,4 @@
+//! From job to trials: queue, environments, agents, verifier, events.
+
+pub mod agent;
+pub mod environment;

@@ -1,0 +1,1 @@
+//! From records to training data: converters, IM, LF, scores.

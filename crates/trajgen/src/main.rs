@@ -1,0 +1,2 @@
+//! The `trajgen` binary.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Talking to a model: protocol shapes, one client with retries and limits, http and script upstreams.
