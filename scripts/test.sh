@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# Installs what the tests need when it is missing, and passes all tests. --full adds the long ones.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+full=0
+for argument in "$@"; do
+  case "$argument" in
+    --full) full=1 ;;
+    *) echo "test.sh: unknown argument '$argument' (known: --full)" >&2; exit 2 ;;
+  esac
+done
+
+# need COMMAND PACKAGE...: installs Debian packages when the command is not there.
+need() {
+  local command=$1; shift
+  command -v "$command" >/dev/null && return
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "test.sh: '$command' is missing; install: $*" >&2
+    exit 3
+  fi
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
+}
+need gcc build-essential
+need tmux tmux
+need git git
+need mke2fs e2fsprogs
+
+export TRAJGEN_TEST_FULL=$full
+cargo test --workspace --release --locked
