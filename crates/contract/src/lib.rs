@@ -4,6 +4,8 @@
 //! file that is rewritten goes through [`files::replace`]; every format carries a version that its
 //! reader checks.
 
+pub mod archive;
+pub mod ledger;
 pub mod event;
 pub mod files;
 pub mod layout;
