@@ -10,3 +10,5 @@ pub mod event;
 pub mod files;
 pub mod layout;
 pub mod outcome;
+pub mod record;
+pub mod redact;
