@@ -6,9 +6,13 @@
 
 pub mod archive;
 pub mod ledger;
+pub mod config;
 pub mod event;
 pub mod files;
+pub mod harbor;
 pub mod layout;
 pub mod outcome;
+pub mod result;
+pub mod secret;
 pub mod record;
 pub mod redact;
