@@ -1,1 +1,16 @@
 //! The static helper inside environments: processes, terminal, forwarder.
+//!
+//! [`serve`] is the helper; [`protocol`] is what it and its client say to each other.
+
+mod connection;
+mod exec;
+mod process;
+pub mod protocol;
+mod serve;
+
+pub use serve::serve;
+
+/// Starts a named thread with a small stack: the helper has many threads and none goes deep.
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    std::thread::Builder::new().name(name.to_owned()).stack_size(256 * 1024).spawn(run).map(drop)
+}

@@ -1,0 +1,12 @@
+//! Processes inside: who they run as, how they start, how their end is noticed, how they are ended.
+
+mod launch;
+mod reaper;
+mod table;
+mod tree;
+mod user;
+
+pub(crate) use launch::{Launch, prepare};
+pub(crate) use reaper::{Ending, Reaper};
+
+pub(crate) use tree::{Bystanders, kill_tree};

@@ -1,0 +1,82 @@
+//! Waiting for children, ours and adopted ones.
+//!
+//! The helper is process 1 or a child subreaper, so it must wait for processes it did not start. One
+//! thread waits for all. It learns first that one has ended without collecting it, then takes the lock
+//! under which children are started, and collects: so an ending is never seen before its child is known,
+//! and a start that fails can collect its own child.
+
+use crate::connection::lock;
+use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions};
+use std::collections::HashMap;
+use std::io;
+use std::process::{Child, Command};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ending {
+    Exited(i32),
+    Signalled(i32),
+}
+
+type Notify = Box<dyn FnOnce(Ending) + Send>;
+
+#[derive(Default)]
+pub(crate) struct Reaper {
+    children: Mutex<HashMap<Pid, Notify>>,
+    started: Condvar,
+}
+
+impl Reaper {
+    /// Starts the thread that waits.
+    pub(crate) fn start() -> io::Result<Arc<Self>> {
+        let reaper = Arc::new(Self::default());
+        let own = Arc::clone(&reaper);
+        crate::spawn("reaper", move || own.run())?;
+        Ok(reaper)
+    }
+
+    /// Starts `command`; `notify` is called once, from the reaper's thread, when it ends.
+    pub(crate) fn spawn(
+        &self,
+        command: &mut Command,
+        notify: impl FnOnce(Ending) + Send + 'static,
+    ) -> io::Result<(Pid, Child)> {
+        let mut children = lock(&self.children);
+        let child = command.spawn()?;
+        let pid = Pid::from_child(&child);
+        children.insert(pid, Box::new(notify));
+        self.started.notify_all();
+        Ok((pid, child))
+    }
+
+    fn run(&self) {
+        loop {
+            match rustix::process::waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+                Ok(_) => self.collect(),
+                Err(rustix::io::Errno::CHILD) => {
+                    // Nobody is left. Descendants of ours can only come from children of ours, so the
+                    // next one to wait for is one we start.
+                    let children = lock(&self.children);
+                    if children.is_empty() {
+                        drop(self.started.wait(children).unwrap_or_else(PoisonError::into_inner));
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn collect(&self) {
+        let mut children = lock(&self.children);
+        let Ok(Some((pid, status))) = rustix::process::wait(WaitOptions::NOHANG) else { return };
+        let ending = match status.exit_status() {
+            Some(code) => Ending::Exited(code),
+            None => Ending::Signalled(status.terminating_signal().unwrap_or(0)),
+        };
+        if let Some(notify) = children.remove(&pid) {
+            drop(children);
+            notify(ending);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The helper's main loop: reads frames, hands requests to their handlers.
+
+use crate::connection::{Channel, Outlet, lock};
+use crate::exec;
+use crate::process::{Bystanders, Reaper};
+use crate::protocol::{Failure, FailureKind, Frame, FrameError, Hello, Kind, Reply, Request, VERSION};
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufReader};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+
+/// How many channels may be open at once.
+const MAX_CHANNELS: usize = 4096;
+
+/// Serves one client until it closes `input`.
+///
+/// Works as process 1 of a pid namespace or as any process, which becomes a child subreaper: it collects
+/// **every** child of the calling process, so the caller must not wait for children of its own. Both
+/// descriptors are made close-on-exec. Returns when the connection ends; commands that still run are left to
+/// the caller (in a pid namespace they end with process 1).
+///
+/// # Errors
+/// The connection carried something that is not the protocol, could not be read, or the first thread could
+/// not be started.
+pub fn serve(input: impl Into<OwnedFd>, output: impl Into<OwnedFd>) -> io::Result<()> {
+    let (input, output) = (input.into(), output.into());
+    harden(&input, &output)?;
+    let session = Arc::new(Session {
+        outlet: Arc::new(Outlet::new(File::from(output))),
+        channels: Mutex::new(HashMap::new()),
+        bystanders: Bystanders::now(),
+        reaper: Reaper::start()?,
+    });
+    let result = session.run(&mut BufReader::with_capacity(64 * 1024, File::from(input)));
+    // Handlers that wait for the client would wait for ever.
+    for (_, channel) in lock(&session.channels).drain() {
+        channel.cancel();
+    }
+    result
+}
+
+/// Keeps what runs inside away from the helper and its connection, as far as one process can.
+fn harden(input: &OwnedFd, output: &OwnedFd) -> io::Result<()> {
+    for fd in [input, output] {
+        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
+    }
+    // Another process of the same user may then neither trace it nor open its descriptors through /proc.
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
+    // Orphans come to us; process 1 gets them anyway.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    Ok(())
+}
+
+struct Session {
+    outlet: Arc<Outlet>,
+    channels: Mutex<HashMap<u32, Arc<Channel>>>,
+    bystanders: Bystanders,
+    reaper: Arc<Reaper>,
+}
+
+impl Session {
+    fn run(self: &Arc<Self>, input: &mut BufReader<File>) -> io::Result<()> {
+        let hello = Hello { version: VERSION, pid: rustix::process::getpid().as_raw_nonzero().get() };
+        if self.outlet.write(&Frame::json(Kind::Hello, 0, &hello)?).is_err() {
+            return Ok(());
+        }
+        let Some(first) = Frame::read_from(&mut *input)? else { return Ok(()) };
+        let theirs: Hello = first.parse()?;
+        if first.kind != Kind::Hello || theirs.version != VERSION {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                format!("the client speaks version {} of the protocol, this helper {VERSION}", theirs.version),
+            ));
+        }
+        while let Some(frame) = Frame::read_from(&mut *input)? {
+            self.take(frame)?;
+        }
+        Ok(())
+    }
+
+    fn take(self: &Arc<Self>, frame: Frame) -> io::Result<()> {
+        if frame.kind == Kind::Open {
+            return self.open(&frame);
+        }
+        let channel = lock(&self.channels).get(&frame.channel).cloned();
+        // A channel that was closed meanwhile: the client has not read that yet.
+        let Some(channel) = channel else { return Ok(()) };
+        match frame.kind {
+            Kind::Data => {
+                if !channel.arrived(frame.body) {
+                    return Err(io::Error::new(
+                        io::ErrorKind::InvalidData,
+                        format!("channel {} sent more than its window allows", frame.channel),
+                    ));
+                }
+            }
+            Kind::End => channel.ended(),
+            Kind::Credit => channel.credited(frame.parse_credit()?),
+            Kind::Cancel => channel.cancel(),
+            Kind::Hello | Kind::Open | Kind::Done => {
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    format!("a {:?} frame where none belongs", frame.kind),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn open(self: &Arc<Self>, frame: &Frame) -> io::Result<()> {
+        let request: Request = frame.parse()?;
+        let channel = Arc::new(Channel::new(frame.channel, Arc::clone(&self.outlet)));
+        {
+            let mut channels = lock(&self.channels);
+            if channels.len() >= MAX_CHANNELS || channels.contains_key(&frame.channel) {
+                let problem = FrameError::Body {
+                    kind: Kind::Open,
+                    problem: format!("channel {} is open already, or too many are", frame.channel),
+                };
+                return Err(problem.into());
+            }
+            channels.insert(frame.channel, Arc::clone(&channel));
+        }
+        self.dispatch(&channel, request);
+        Ok(())
+    }
+
+    /// What ends processes is done by this thread itself: when the inside has used up all processes and
+    /// threads it may have, no new thread can be had.
+    fn dispatch(self: &Arc<Self>, channel: &Arc<Channel>, request: Request) {
+        let id = channel.id();
+        match request {
+            Request::Exec(start) => {
+                self.in_thread(channel, move |session, channel| exec::run(&session.reaper, channel, &start));
+            }
+            Request::Processes => {
+                channel.done(&Reply::Processes { processes: self.bystanders.processes() });
+                self.close(id);
+            }
+            Request::Signal { signal } => self.answer(channel, self.bystanders.signal(signal)),
+            Request::KillAll => self.answer(channel, self.bystanders.kill_all()),
+            _ => self.answer(
+                channel,
+                Err(Failure::new(FailureKind::Refused, "this helper does not know the request yet")),
+            ),
+        }
+    }
+
+    fn answer(&self, channel: &Channel, result: Result<(), Failure>) {
+        channel.done(&result.map_or_else(Reply::Failed, |()| Reply::Ok));
+        self.close(channel.id());
+    }
+
+    /// Runs `handler`, which closes the channel, in a thread of its own.
+    fn in_thread(
+        self: &Arc<Self>,
+        channel: &Arc<Channel>,
+        handler: impl FnOnce(&Arc<Self>, &Arc<Channel>) + Send + 'static,
+    ) {
+        let (session, own) = (Arc::clone(self), Arc::clone(channel));
+        let started = crate::spawn("request", move || {
+            handler(&session, &own);
+            session.close(own.id());
+        });
+        if let Err(error) = started {
+            let failure = Failure::system("the helper cannot start a thread for the request", &error);
+            self.answer(channel, Err(failure));
+        }
+    }
+
+    fn close(&self, id: u32) {
+        lock(&self.channels).remove(&id);
+    }
+}
