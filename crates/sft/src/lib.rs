@@ -9,9 +9,11 @@
 //! not grow with the number of trials, and the order of the output is that of the input.
 
 mod error;
+mod number;
 mod options;
 mod pipeline;
 mod report;
+pub mod score;
 
 pub use error::ConvertError;
 pub use options::{
