@@ -2,6 +2,7 @@
 //! (`tests/harbor/load_models.py crates/contract/tests/golden/job`).
 //!
 //! To write them anew after a change: `TRAJGEN_BLESS=1 cargo test -p trajgen-contract --test harbor_files`.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -208,7 +209,7 @@ fn a_job_is_written_as_harbor_reads_it() {
             created_at: "2026-05-04T08:00:00Z".into(),
             harbor: HarborInfo::default(),
             n_concurrent_trials: 8,
-            retry: job.retry.clone(),
+            retry: job.retry,
             trials: trials.iter().map(lock).collect(),
         },
     );
