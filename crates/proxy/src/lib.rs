@@ -1,1 +1,11 @@
 //! The model proxy: keys, routes, streaming and capture.
+//!
+//! One [`Proxy`] per job stands between agents and the model. Each trial gets a key of its own
+//! ([`Proxy::issue_key`]), which alone decides where its calls are written; when the trial is over
+//! ([`Proxy::close_trial`]) the key dies, calls under way are given some time, and the log is on disk.
+
+mod proxy;
+mod trial;
+
+pub use proxy::{OnDisconnect, Proxy, ProxyConfig, ProxyError, RecordedHook};
+pub use trial::{ModelFailure, Recorded, Route, TrialKey, TrialLimits, TrialUsage};
