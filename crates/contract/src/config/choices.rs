@@ -1,5 +1,6 @@
 //! The closed lists of words that config.yaml knows.
 
+use crate::outcome::ErrorType;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -134,4 +135,44 @@ choices! {
         /// The last run was interrupted.
         Interrupted = "interrupted",
     }
+}
+
+/// The error types as a closed list of words: their names.
+macro_rules! error_types {
+    ($($name:ident)+) => {
+        impl Choice for ErrorType {
+            const ALL: &'static [(&'static str, Self)] = &[$((stringify!($name), Self::$name)),+];
+        }
+
+        /// Fails to compile when an error type is missing above.
+        const _: fn(ErrorType) = |error| match error { $(ErrorType::$name => {})+ };
+    };
+}
+
+error_types! {
+    AgentTimeoutError
+    TrialLimitError
+    NonZeroAgentExitCodeError
+    AgentError
+    AgentSafetyRefusalError
+    AgentSetupTimeoutError
+    AgentSetupError
+    EnvironmentBuildError
+    EnvironmentStartTimeoutError
+    HealthcheckError
+    OutOfMemoryError
+    StorageLimitError
+    EnvironmentLostError
+    DiskFullError
+    ModelUnavailableError
+    ApiUsageLimitError
+    AgentAuthenticationError
+    ModelNotFoundError
+    VerifierTimeoutError
+    RewardFileNotFoundError
+    RewardFileEmptyError
+    VerifierOutputParseError
+    AddTestsDirError
+    CaptureError
+    CancelledError
 }

@@ -6,9 +6,13 @@
 
 mod block;
 mod choices;
+mod expand;
 mod input;
 mod job;
+mod parse;
 mod problem;
+mod reader;
+mod tree;
 
 pub use block::{
     Config, DeploymentEnvironment, MetaInfo, Output, RawTrajectories, Resources, RuntimeInfo, SftData, Status,
@@ -25,7 +29,9 @@ pub use job::{HarborJob, JobLimits, Retry, TrialLimits};
 pub use problem::{Problem, Severity};
 
 pub use crate::secret::{Guarded, Secret, SecretUrl};
+use reader::{Document, Section};
 use std::path::Path;
+use tree::{Data, Position};
 
 /// What reading a config.yaml gave.
 #[derive(Debug, Clone)]
@@ -38,8 +44,70 @@ pub struct Loaded {
 
 /// Reads the config at `path`, with `env` as the environment that `${VAR}` is taken from.
 ///
-/// Nothing is fatal by itself: unreadable files and broken YAML are problems like all others.
+/// Nothing is fatal by itself: unreadable files and broken YAML are problems like all others. An
+/// `api_key_file` is read here; relative ones are looked up in the config's folder.
 #[must_use]
-pub fn load(_path: &Path, _env: impl Fn(&str) -> Option<String>) -> Loaded {
-    Loaded { config: Some(Config::default()), problems: Vec::new() }
+pub fn load(path: &Path, env: impl Fn(&str) -> Option<String>) -> Loaded {
+    let document = Document::new(path, &env);
+    let whole = |message: String| document.report(Severity::Error, Position::default(), "", message);
+    let config = match std::fs::read(path) {
+        Ok(bytes) => match String::from_utf8(bytes) {
+            Ok(text) => read(&document, &text),
+            Err(error) => {
+                let good = error.utf8_error().valid_up_to();
+                let line = error.as_bytes().iter().take(good).filter(|b| **b == b'\n').count() + 1;
+                let at = Position { line, column: 1 };
+                document.report(
+                    Severity::Error,
+                    at,
+                    "",
+                    "this line is not UTF-8 text: save the file as UTF-8",
+                );
+                None
+            }
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            whole("there is no such file: `trajgen init` writes a commented one".to_owned());
+            None
+        }
+        Err(error) => {
+            whole(format!("cannot be read: {error}"));
+            None
+        }
+    };
+    let mut problems = document.problems.into_inner();
+    problems.sort_by_key(|problem| (problem.line, problem.column));
+    let usable = problems.iter().all(|problem| problem.severity == Severity::Warning);
+    Loaded { config: config.filter(|_| usable), problems }
+}
+
+/// The commented config that `trajgen init` writes: every key with its default.
+#[must_use]
+pub fn default_config() -> &'static str {
+    include_str!("default.yaml")
+}
+
+fn read(document: &Document<'_>, text: &str) -> Option<Config> {
+    let mut flaws = Vec::new();
+    let tree = tree::parse(text, &mut flaws);
+    let (tree, broken) = match tree {
+        Ok(tree) => (tree, None),
+        Err(flaw) => (None, Some(flaw)),
+    };
+    let is_broken = broken.is_some();
+    for flaw in flaws.into_iter().chain(broken) {
+        document.report(Severity::Error, flaw.at, "", flaw.message);
+    }
+    match tree {
+        _ if is_broken => None,
+        Some(node) if !matches!(node.data, Data::Null) => {
+            let root = Section::new(document, String::new(), Some(&node), node.at);
+            if root.is_broken() { None } else { parse::config(root) }
+        }
+        _ => {
+            let message = "the file is empty: `trajgen init` writes a commented one";
+            document.report(Severity::Error, Position::default(), "", message);
+            None
+        }
+    }
 }
