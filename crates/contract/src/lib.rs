@@ -5,6 +5,7 @@
 //! reader checks.
 
 pub mod archive;
+pub mod atif;
 pub mod ledger;
 pub mod config;
 pub mod event;
