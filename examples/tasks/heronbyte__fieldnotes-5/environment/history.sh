@@ -6,7 +6,7 @@ set -euo pipefail
 git init --quiet --initial-branch=main
 printf 'history.sh\n' >> .git/info/exclude
 
-day=10
+day=9
 commit() { # author, message
   local first=${1%% *}
   day=$((day + 1))

@@ -22,7 +22,7 @@ expect 'clean tree' '' "$(git status --porcelain 2>&1)"
 expect 'nothing half-way' '' "$(cd .git && ls -d rebase-merge rebase-apply MERGE_HEAD CHERRY_PICK_HEAD REVERT_HEAD 2>/dev/null)"
 expect 'no merges' '' "$(git rev-list --merges main 2>&1)"
 expect 'commits' "$(cat /tests/commits.txt)" "$(git log --reverse --format='%an|%s' main 2>&1)"
-expect 'dates of hers' '2024-05-13T09:00:00+00:00 2024-05-14T09:00:00+00:00' \
+expect 'dates of hers' '2024-05-12T09:00:00+00:00 2024-05-13T09:00:00+00:00' \
   "$(git log --reverse --author='Ida Plover' --format=%aI main | sed 's/Z$/+00:00/' | paste -sd' ')"
 expect 'her e-mail address' 'ida@fieldnotes.example' "$(git log --author='Ida Plover' --format=%ae main | sort -u)"
 
