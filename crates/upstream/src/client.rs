@@ -1,6 +1,6 @@
 //! One client for every upstream: tries, waits, limits.
 
-use crate::call::{Answer, AnswerBody, Call, Event, EventStream, Upstream, UpstreamInfo};
+use crate::call::{Answer, AnswerBody, Call, Event, EventKind, EventStream, Upstream, UpstreamInfo};
 use crate::failure::{Failure, FailureKind};
 use crate::limit::{Limiter, Permit};
 use crate::script::ScriptError;
@@ -78,11 +78,16 @@ impl<T: Transport> Client<T> {
         let timeout = self.patience.timeout;
         let first = async {
             match self.transport.attempt(call).await? {
-                AnswerBody::Events(mut events) => match events.next().await {
-                    Some(Ok(event)) => Ok(AnswerBody::Events(resume(event, events, timeout))),
-                    Some(Err(failure)) => Err(failure),
-                    None => {
-                        Err(Failure::new(FailureKind::Dropped, "the stream ended before its first event"))
+                AnswerBody::Events(mut events) => loop {
+                    match events.next().await {
+                        // A sign of life is no answer yet: a failure after it can still be mended.
+                        Some(Ok(event)) if matches!(event.kind, EventKind::Silent) => {}
+                        Some(Ok(event)) => break Ok(AnswerBody::Events(resume(event, events, timeout))),
+                        Some(Err(failure)) => break Err(failure),
+                        None => {
+                            let message = "the stream ended before its first event";
+                            break Err(Failure::new(FailureKind::Dropped, message));
+                        }
                     }
                 },
                 whole @ AnswerBody::Whole(..) => Ok(whole),

@@ -69,7 +69,7 @@ pub struct Message {
     pub reasoning_content: Option<String>,
     /// Where some upstreams put the thoughts.
     #[serde(default, skip_serializing, deserialize_with = "chunk::text")]
-    reasoning: Option<String>,
+    pub(crate) reasoning: Option<String>,
     /// Thoughts with their signatures, for replay.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thinking_blocks: Option<Vec<Value>>,
