@@ -14,6 +14,7 @@ pub mod harbor;
 pub mod layout;
 pub mod outcome;
 pub mod result;
+pub mod task;
 pub mod secret;
 pub mod record;
 pub mod redact;
