@@ -12,6 +12,7 @@ mod job;
 mod parse;
 mod problem;
 mod reader;
+mod rewrite;
 mod tree;
 
 pub use block::{
@@ -27,6 +28,7 @@ pub use input::{
 };
 pub use job::{HarborJob, JobLimits, Retry, TrialLimits};
 pub use problem::{Problem, Severity};
+pub use rewrite::{RewriteError, rewrite_output, rewrite_status};
 
 pub use crate::secret::{Guarded, Secret, SecretUrl};
 use reader::{Document, Section};

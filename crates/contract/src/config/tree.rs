@@ -48,6 +48,8 @@ pub(super) struct Map {
     pub(super) entries: Vec<Entry>,
     /// Written as `{…}`.
     pub(super) flow: bool,
+    /// Where it ends, a closing brace included.
+    pub(super) end: usize,
 }
 
 /// One key of a table, with its value.
@@ -57,6 +59,8 @@ pub(super) struct Entry {
     pub(super) at: Position,
     pub(super) key_span: Range<usize>,
     pub(super) value: Node,
+    /// Taken over from another table by `<<`: its places are there.
+    pub(super) merged: bool,
 }
 
 impl Map {
@@ -211,6 +215,7 @@ impl Builder<'_, '_> {
         };
         if let Data::Map(map) = &mut node.data {
             map.flow = flow;
+            map.end = node.span.end;
             merge(map);
         }
         self.add(node, anchor, mark)
@@ -248,7 +253,7 @@ impl Builder<'_, '_> {
                             first.at.line
                         ),
                     }),
-                    _ => map.entries.push(Entry { key, at, key_span, value: node }),
+                    _ => map.entries.push(Entry { key, at, key_span, value: node, merged: false }),
                 },
             },
             _ => {}
@@ -282,7 +287,7 @@ fn merge(map: &mut Map) {
             let Data::Map(other) = table.data else { continue };
             for entry in other.entries {
                 if map.get(&entry.key).is_none() {
-                    map.entries.push(entry);
+                    map.entries.push(Entry { merged: true, ..entry });
                 }
             }
         }
