@@ -1,5 +1,10 @@
 //! Who solves a task: the port, and its implementations.
 
+pub mod nop;
+pub mod oracle;
+pub mod registry;
+pub mod terminus2;
+
 use crate::environment::{Environment, EnvironmentError};
 use async_trait::async_trait;
 use serde_json::Value;
@@ -92,4 +97,15 @@ pub trait Agent: Send + Sync {
     async fn run(&self, context: &AgentContext) -> Result<AgentReport, AgentFailure>;
     /// Takes the power to act from it: no more input reaches its terminal, its program is ended.
     async fn disarm(&self, context: &AgentContext);
+}
+
+/// The failure of an agent whose trial must end now.
+pub(crate) fn cancelled() -> AgentFailure {
+    AgentFailure::new(ErrorType::CancelledError, "the trial was cancelled while its agent worked")
+}
+
+/// The failure of an agent that cannot write one of its files.
+pub(crate) fn file_failure(error: &trajgen_contract::files::FileError) -> AgentFailure {
+    let kind = if error.is_disk_full() { ErrorType::DiskFullError } else { ErrorType::AgentError };
+    AgentFailure::new(kind, error.to_string())
 }
