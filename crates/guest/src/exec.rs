@@ -24,8 +24,8 @@ enum Event {
 
 /// Serves an exec request to its end.
 pub(crate) fn run(reaper: &Reaper, channel: &Arc<Channel>, start: &ExecStart) {
-    let reply = attempt(reaper, channel, start)
-        .map_or_else(Reply::Failed, |end| Reply::Exec(ExecDone { end }));
+    let reply =
+        attempt(reaper, channel, start).map_or_else(Reply::Failed, |end| Reply::Exec(ExecDone { end }));
     channel.done(&reply);
 }
 
@@ -90,7 +90,11 @@ fn attempt(reaper: &Reaper, channel: &Arc<Channel>, start: &ExecStart) -> Result
         Ok(Event::Ended(Ending::Signalled(signal))) => ExecEnd::Signalled(signal),
         other => {
             kill_tree(tree, &variable);
-            if matches!(other, Err(RecvTimeoutError::Timeout)) { ExecEnd::TimedOut } else { ExecEnd::Cancelled }
+            if matches!(other, Err(RecvTimeoutError::Timeout)) {
+                ExecEnd::TimedOut
+            } else {
+                ExecEnd::Cancelled
+            }
         }
     };
     drop(over_in);
@@ -134,7 +138,8 @@ fn pump(channel: &Channel, output: OwnedFd, over: &OwnedFd, pumped: mpsc::Sender
                 continue;
             }
         }
-        let limit = left.map_or(buffer.len(), |left| buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
+        let limit =
+            left.map_or(buffer.len(), |left| buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX)));
         match output.read(&mut buffer[..limit]) {
             Ok(0) => return,
             Ok(count) => {

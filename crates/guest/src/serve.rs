@@ -2,12 +2,13 @@
 
 use crate::connection::{Channel, Outlet, lock};
 use crate::exec;
-use crate::process::{Bystanders, Reaper};
+use crate::process::{self, Reaper};
 use crate::protocol::{Failure, FailureKind, Frame, FrameError, Hello, Kind, Reply, Request, VERSION};
+use rustix::io::FdFlags;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 
 /// How many channels may be open at once.
@@ -29,7 +30,6 @@ pub fn serve(input: impl Into<OwnedFd>, output: impl Into<OwnedFd>) -> io::Resul
     let session = Arc::new(Session {
         outlet: Arc::new(Outlet::new(File::from(output))),
         channels: Mutex::new(HashMap::new()),
-        bystanders: Bystanders::now(),
         reaper: Reaper::start()?,
     });
     let result = session.run(&mut BufReader::with_capacity(64 * 1024, File::from(input)));
@@ -43,8 +43,9 @@ pub fn serve(input: impl Into<OwnedFd>, output: impl Into<OwnedFd>) -> io::Resul
 /// Keeps what runs inside away from the helper and its connection, as far as one process can.
 fn harden(input: &OwnedFd, output: &OwnedFd) -> io::Result<()> {
     for fd in [input, output] {
-        rustix::io::fcntl_setfd(fd, rustix::io::FdFlags::CLOEXEC)?;
+        rustix::io::fcntl_setfd(fd, FdFlags::CLOEXEC)?;
     }
+    close_on_exec();
     // Another process of the same user may then neither trace it nor open its descriptors through /proc.
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     // Orphans come to us; process 1 gets them anyway.
@@ -52,10 +53,25 @@ fn harden(input: &OwnedFd, output: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes every descriptor but the standard streams close-on-exec, also those that whoever started the helper
+/// let it inherit: no command may find one it was not given.
+fn close_on_exec() {
+    // Without /proc there is nothing to go by; the connection itself has been seen to already.
+    let Ok(folder) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<i32> =
+        folder.flatten().filter_map(|item| item.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        #[expect(unsafe_code, reason = "an inherited descriptor has no owner to borrow it from")]
+        // SAFETY: nothing else runs in this process yet that could close it between the listing and this call;
+        // the folder's own, which is closed by now, gives an error and no harm.
+        let borrowed = unsafe { BorrowedFd::borrow_raw(fd) };
+        let _ = rustix::io::fcntl_setfd(borrowed, FdFlags::CLOEXEC);
+    }
+}
+
 struct Session {
     outlet: Arc<Outlet>,
     channels: Mutex<HashMap<u32, Arc<Channel>>>,
-    bystanders: Bystanders,
     reaper: Arc<Reaper>,
 }
 
@@ -70,7 +86,10 @@ impl Session {
         if first.kind != Kind::Hello || theirs.version != VERSION {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
-                format!("the client speaks version {} of the protocol, this helper {VERSION}", theirs.version),
+                format!(
+                    "the client speaks version {} of the protocol, this helper {VERSION}",
+                    theirs.version
+                ),
             ));
         }
         while let Some(frame) = Frame::read_from(&mut *input)? {
@@ -135,11 +154,11 @@ impl Session {
                 self.in_thread(channel, move |session, channel| exec::run(&session.reaper, channel, &start));
             }
             Request::Processes => {
-                channel.done(&Reply::Processes { processes: self.bystanders.processes() });
+                channel.done(&Reply::Processes { processes: process::processes() });
                 self.close(id);
             }
-            Request::Signal { signal } => self.answer(channel, self.bystanders.signal(signal)),
-            Request::KillAll => self.answer(channel, self.bystanders.kill_all()),
+            Request::Signal { signal } => self.answer(channel, process::signal_all(signal)),
+            Request::KillAll => self.answer(channel, process::kill_all()),
             _ => self.answer(
                 channel,
                 Err(Failure::new(FailureKind::Refused, "this helper does not know the request yet")),

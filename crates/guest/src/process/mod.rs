@@ -9,4 +9,4 @@ mod user;
 pub(crate) use launch::{Launch, prepare};
 pub(crate) use reaper::{Ending, Reaper};
 
-pub(crate) use tree::{Bystanders, kill_tree};
+pub(crate) use tree::{kill_all, kill_tree, processes, signal_all};

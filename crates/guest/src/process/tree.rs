@@ -26,7 +26,7 @@ pub(crate) fn kill_tree(root: i32, variable: &str) {
     loop {
         let mut stopped = HashSet::new();
         loop {
-            let fresh: Vec<_> = members(root, variable, &entries())
+            let fresh: Vec<_> = members(root, variable, &others())
                 .into_iter()
                 .filter(|entry| stopped.insert((entry.pid, entry.started)))
                 .collect();
@@ -37,7 +37,7 @@ pub(crate) fn kill_tree(root: i32, variable: &str) {
                 break;
             }
         }
-        let doomed = members(root, variable, &entries());
+        let doomed = members(root, variable, &others());
         if doomed.is_empty() || Instant::now() > deadline {
             return;
         }
@@ -48,10 +48,9 @@ pub(crate) fn kill_tree(root: i32, variable: &str) {
     }
 }
 
-/// The living processes of a tree, this process left out.
+/// The processes of a tree among `all`.
 fn members(root: i32, variable: &str, all: &[Entry]) -> Vec<Entry> {
-    let own = own_pid();
-    let own_session = all.iter().find(|entry| entry.pid == own).map(|entry| entry.session);
+    let own_session = rustix::process::getsid(None).ok().map(|session| session.as_raw_nonzero().get());
     let mut pids = HashSet::from([root]);
     let mut sessions = HashSet::from([root]);
     let mut found: Vec<Entry> = Vec::new();
@@ -62,7 +61,7 @@ fn members(root: i32, variable: &str, all: &[Entry]) -> Vec<Entry> {
                 || pids.contains(&entry.parent)
                 || sessions.contains(&entry.session)
                 || pids.contains(&entry.group);
-            if entry.pid != own && !found.contains(entry) && (belongs || entry.has_variable(variable)) {
+            if !found.contains(entry) && (belongs || entry.has_variable(variable)) {
                 pids.insert(entry.pid);
                 // A child that has not called setsid yet is still in the helper's own session.
                 if own_session != Some(entry.session) {
@@ -75,7 +74,6 @@ fn members(root: i32, variable: &str, all: &[Entry]) -> Vec<Entry> {
             break;
         }
     }
-    found.retain(|entry| !entry.zombie);
     found
 }
 
@@ -83,64 +81,71 @@ fn own_pid() -> i32 {
     rustix::process::getpid().as_raw_nonzero().get()
 }
 
-/// The helper itself and what ran before it came (a container's first process): never listed, never ended.
-pub(crate) struct Bystanders {
-    known: HashSet<(i32, u64)>,
+/// Everything that runs because of the helper, itself left out. As process 1 that is all there is; else it
+/// is the helper's descendants, none of which can leave it, as it adopts orphans. What an image's own first
+/// process started, or anything else outside, is never listed and never ended.
+fn others() -> Vec<Entry> {
+    let own = own_pid();
+    let mut all = entries();
+    all.retain(|entry| entry.pid != own);
+    if own != 1 {
+        all = descendants(own, all);
+    }
+    all.retain(|entry| !entry.zombie);
+    all
 }
 
-impl Bystanders {
-    /// Everything that runs now.
-    pub(crate) fn now() -> Self {
-        Self { known: entries().into_iter().map(|entry| (entry.pid, entry.started)).collect() }
-    }
-
-    fn others(&self) -> Vec<Entry> {
-        let own = own_pid();
-        let mut all = entries();
-        all.retain(|entry| {
-            entry.pid != own && !entry.zombie && !self.known.contains(&(entry.pid, entry.started))
-        });
-        all
-    }
-
-    /// What runs, the bystanders left out.
-    pub(crate) fn processes(&self) -> Vec<Process> {
-        self.others().iter().map(|entry| Process { pid: entry.pid, command: entry.command() }).collect()
-    }
-
-    /// Sends `signal` to each once.
-    pub(crate) fn signal(&self, signal: i32) -> Result<(), Failure> {
-        let signal = Signal::from_named_raw(signal).ok_or_else(|| {
-            Failure::new(FailureKind::Refused, format!("{signal} is not the number of a signal"))
-        })?;
-        for entry in self.others() {
-            send(&entry, signal);
+fn descendants(root: i32, all: Vec<Entry>) -> Vec<Entry> {
+    let mut family = HashSet::from([root]);
+    loop {
+        let before = family.len();
+        let children = all.iter().filter(|entry| family.contains(&entry.parent));
+        let children: Vec<_> = children.map(|entry| entry.pid).collect();
+        family.extend(children);
+        if family.len() == before {
+            break;
         }
-        Ok(())
     }
+    all.into_iter().filter(|entry| entry.pid != root && family.contains(&entry.pid)).collect()
+}
 
-    /// Kills until nothing is left.
-    pub(crate) fn kill_all(&self) -> Result<(), Failure> {
-        let deadline = Instant::now() + KILL_LIMIT;
-        loop {
-            let all = self.others();
-            if all.is_empty() {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                let left: Vec<_> = all.iter().map(|e| format!("{} {}", e.pid, e.command())).collect();
-                return Err(Failure::new(
-                    FailureKind::System,
-                    format!("after {KILL_LIMIT:?} of killing these still run: {}", left.join(", ")),
-                ));
-            }
-            // First stop all, so that a process that keeps starting others does not win the race.
-            for signal in [Signal::STOP, Signal::KILL] {
-                for entry in self.others() {
-                    send(&entry, signal);
-                }
-            }
-            std::thread::sleep(LOOK_AGAIN);
+/// What runs.
+pub(crate) fn processes() -> Vec<Process> {
+    others().iter().map(|entry| Process { pid: entry.pid, command: entry.command() }).collect()
+}
+
+/// Sends `signal` to everything once.
+pub(crate) fn signal_all(signal: i32) -> Result<(), Failure> {
+    let signal = Signal::from_named_raw(signal).ok_or_else(|| {
+        Failure::new(FailureKind::Refused, format!("{signal} is not the number of a signal"))
+    })?;
+    for entry in others() {
+        send(&entry, signal);
+    }
+    Ok(())
+}
+
+/// Kills everything until nothing is left.
+pub(crate) fn kill_all() -> Result<(), Failure> {
+    let deadline = Instant::now() + KILL_LIMIT;
+    loop {
+        let all = others();
+        if all.is_empty() {
+            return Ok(());
         }
+        if Instant::now() > deadline {
+            let left: Vec<_> = all.iter().map(|entry| format!("{} {}", entry.pid, entry.command())).collect();
+            return Err(Failure::new(
+                FailureKind::System,
+                format!("after {KILL_LIMIT:?} of killing these still run: {}", left.join(", ")),
+            ));
+        }
+        // First stop all, so that a process that keeps starting others does not win the race.
+        for signal in [Signal::STOP, Signal::KILL] {
+            for entry in others() {
+                send(&entry, signal);
+            }
+        }
+        std::thread::sleep(LOOK_AGAIN);
     }
 }

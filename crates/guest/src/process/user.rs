@@ -120,8 +120,11 @@ mod tests {
             "root:x:0:0:root:/root:/bin/bash\n# broken\nann:x:1000:1001::/home/ann:/bin/sh\nnohome:x:7:7:::\n",
         )
         .unwrap();
-        std::fs::write(dir.path().join("group"), "root:x:0:\nann:x:1001:\nwheel:x:10:bob,ann\nvid:x:44:annabel\n")
-            .unwrap();
+        std::fs::write(
+            dir.path().join("group"),
+            "root:x:0:\nann:x:1001:\nwheel:x:10:bob,ann\nvid:x:44:annabel\n",
+        )
+        .unwrap();
         dir
     }
 
