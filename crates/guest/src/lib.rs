@@ -6,6 +6,7 @@ mod connection;
 mod exec;
 mod process;
 pub mod protocol;
+pub mod sandbox;
 mod serve;
 
 pub use serve::serve;

@@ -2,9 +2,18 @@
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
+use trajgen_guest::sandbox;
 
 fn main() -> ExitCode {
-    match own_streams().and_then(|(input, output)| trajgen_guest::serve(input, output)) {
+    let task = std::env::args().nth(1).unwrap_or_default();
+    if task == sandbox::PORTER {
+        return sandbox::porter();
+    }
+    let served = own_streams().and_then(|(input, output)| match task.as_str() {
+        sandbox::PROCESS_ONE => sandbox::process_one(input, output),
+        _ => trajgen_guest::serve(input, output),
+    });
+    match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             use std::io::Write as _;
