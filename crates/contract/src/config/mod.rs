@@ -13,6 +13,7 @@ mod parse;
 mod problem;
 mod reader;
 mod rewrite;
+mod show;
 mod tree;
 
 pub use block::{
@@ -29,6 +30,8 @@ pub use input::{
 pub use job::{HarborJob, JobLimits, Retry, TrialLimits};
 pub use problem::{Problem, Severity};
 pub use rewrite::{RewriteError, rewrite_output, rewrite_status};
+
+pub use show::{redact_text, redacted, schema};
 
 pub use crate::secret::{Guarded, Secret, SecretUrl};
 use reader::{Document, Section};

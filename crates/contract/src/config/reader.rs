@@ -235,10 +235,10 @@ impl<'a> Section<'a> {
         text
     }
 
-    /// A credential. Its value is never part of a message.
+    /// A credential, white space around it cut. Its value is never part of a message.
     pub(super) fn opt_secret(&mut self, key: &'static str) -> Option<Secret> {
         match self.scalar(key)? {
-            (_, Data::Text(text)) => (!text.is_empty()).then(|| Secret::new(text)),
+            (_, Data::Text(text)) => Some(text.trim()).filter(|text| !text.is_empty()).map(Secret::new),
             (node, _) => {
                 let message = "expected a text (write it in quotes)";
                 self.report_at(Severity::Error, node.at, key, message);
@@ -501,7 +501,7 @@ fn word_of<T: Choice>(word: &str) -> Option<T> {
 
 /// A node for messages: the place of `node`, without what is below it.
 fn shallow(node: &Node) -> Node {
-    Node { at: node.at, span: node.span.clone(), data: Data::Null, alias: node.alias }
+    Node { at: node.at, span: node.span.clone(), data: Data::Null, alias: node.alias, block: node.block }
 }
 
 /// What a value is, for people.

@@ -29,6 +29,8 @@ pub(super) struct Node {
     pub(super) data: Data,
     /// Written as `*name`: the data stands elsewhere.
     pub(super) alias: bool,
+    /// A text written with `|` or `>`: the span is that of its lines.
+    pub(super) block: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -155,7 +157,8 @@ impl Builder<'_, '_> {
                 let data = scalar(text, style, tag.as_ref()).ok_or_else(|| {
                     Flaw::new(span.start, "this value is not what its `!!` tag says: remove the tag")
                 })?;
-                self.add(Node { at, span: span_in_text, data, alias: false }, anchor, span)
+                let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                self.add(Node { at, span: span_in_text, data, alias: false, block }, anchor, span)
             }
             Event::Alias(id) => {
                 let Some(original) = self.anchors.get(&id) else {
@@ -165,7 +168,7 @@ impl Builder<'_, '_> {
                 if self.aliased > MAX_ALIASED_NODES {
                     return Err(Flaw::new(span.start, "the aliases of this file add up to too many values"));
                 }
-                let node = Node { at, span: bytes, data: original.data.clone(), alias: true };
+                let node = Node { at, span: bytes, data: original.data.clone(), alias: true, block: false };
                 self.add(node, 0, span)
             }
         }
@@ -199,7 +202,7 @@ impl Builder<'_, '_> {
         if self.open.len() >= MAX_DEPTH {
             return Err(Flaw::new(mark.start, format!("this is nested more than {MAX_DEPTH} levels deep")));
         }
-        self.open.push(Open { node: Node { at, span, data, alias: false }, anchor, key: None });
+        self.open.push(Open { node: Node { at, span, data, alias: false, block: false }, anchor, key: None });
         Ok(())
     }
 
