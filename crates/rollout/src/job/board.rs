@@ -1,0 +1,210 @@
+//! The job's figures as they stand, and the listener that keeps `result.json`, `events.jsonl` and `job.log` current.
+
+use crate::events::EventStream;
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::sync::mpsc::RecvTimeoutError;
+use std::time::{Duration, Instant};
+use trajgen_contract::event::{Event, EventLine};
+use trajgen_contract::files::{self, FileError, LineLog};
+use trajgen_contract::layout::JobDir;
+use trajgen_contract::result::{self, JobMeta, JobResult, TrialSummary};
+
+/// How often `result.json` is written while the job runs, at most.
+const REFRESH: Duration = Duration::from_secs(1);
+
+/// The job's figures as they stand.
+#[derive(Debug)]
+pub struct Board {
+    dir: JobDir,
+    meta: JobMeta,
+    ended: Vec<TrialSummary>,
+    running: BTreeSet<String>,
+}
+
+impl Board {
+    /// A job of `n_total` trials, of which `ended` are over already.
+    #[must_use]
+    pub fn new(
+        dir: JobDir,
+        id: String,
+        started_at: String,
+        n_total: usize,
+        ended: Vec<TrialSummary>,
+    ) -> Self {
+        let meta = JobMeta { id, started_at, n_total_trials: n_total as u64, ..JobMeta::default() };
+        Self { dir, meta, ended, running: BTreeSet::new() }
+    }
+
+    /// The job's folder.
+    #[must_use]
+    pub fn dir(&self) -> &JobDir {
+        &self.dir
+    }
+    /// Trials of the job.
+    #[must_use]
+    pub fn n_total(&self) -> u64 {
+        self.meta.n_total_trials
+    }
+    /// Trials that run now.
+    #[must_use]
+    pub fn n_running(&self) -> usize {
+        self.running.len()
+    }
+    /// Trials that are over.
+    #[must_use]
+    pub fn ended(&self) -> &[TrialSummary] {
+        &self.ended
+    }
+    /// Mean reward of the trials that are over, no reward counting 0.
+    #[must_use]
+    pub fn mean_reward(&self) -> Option<f64> {
+        mean_reward(&self.ended)
+    }
+    /// The job's `result.json` at this moment.
+    #[must_use]
+    pub fn result(&self, now: String, finished: bool) -> JobResult {
+        let meta = JobMeta {
+            finished_at: finished.then(|| now.clone()),
+            updated_at: now,
+            n_running_trials: self.running.len() as u64,
+            ..self.meta.clone()
+        };
+        result::aggregate(&meta, &self.ended)
+    }
+
+    fn take(&mut self, event: &Event) -> Result<(), FileError> {
+        match event {
+            Event::TrialStarted { trial, .. } => {
+                self.ended.retain(|t| &t.trial_name != trial);
+                self.running.insert(trial.clone());
+            }
+            Event::TrialRetried { trial, .. } => {
+                self.meta.n_retries += 1;
+                self.running.remove(trial);
+            }
+            Event::TrialEnded { trial, .. } => {
+                self.running.remove(trial);
+                let result = result::read_trial(&self.dir.trial(trial).result())?;
+                self.ended.extend(TrialSummary::of(&result));
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Mean reward over trials, no reward counting 0; none without trials.
+#[must_use]
+pub fn mean_reward(trials: &[TrialSummary]) -> Option<f64> {
+    let reward = |t: &TrialSummary| {
+        let rewards = t.rewards.as_ref()?;
+        rewards.get("reward").or_else(|| rewards.values().next()).copied()
+    };
+    let sum: f64 = trials.iter().filter_map(reward).sum();
+    if trials.is_empty() { None } else { Some(sum / trials.len() as f64) }
+}
+
+/// Someone who is told what happens: a terminal, the block's status, …
+pub trait Watcher: Send {
+    /// Something happened.
+    fn hear(&mut self, at: &str, event: &Event, board: &Board);
+    /// About ten times a second, whether anything happened or not.
+    fn tick(&mut self, _board: &Board) {}
+}
+
+/// Listens until the last sender is gone, keeping the job's files current; gives the final figures.
+///
+/// # Errors
+/// When `events.jsonl` or `result.json` cannot be written. Everybody still hears everything.
+pub fn listen(
+    stream: &EventStream,
+    mut board: Board,
+    mut watchers: Vec<Box<dyn Watcher>>,
+) -> (JobResult, Option<FileError>) {
+    let mut problem = None;
+    let mut lines = keep(&mut problem, LineLog::open(&board.dir.events()));
+    let log = board.dir.log();
+    let mut log = std::fs::File::options().create(true).append(true).open(log).ok();
+    let mut written: Option<Instant> = None;
+    loop {
+        match stream.recv_timeout(Duration::from_millis(100)) {
+            Ok((at, event)) => {
+                let line = EventLine { v: 1, at: at.clone(), event: event.clone() };
+                if let (Some(lines), Ok(line)) = (lines.as_mut(), serde_json::to_vec(&line)) {
+                    keep(&mut problem, lines.append(&line));
+                }
+                if let (Some(log), Some(text)) = (log.as_mut(), sentence(&event)) {
+                    let _ = writeln!(log, "{at} {text}");
+                }
+                keep(&mut problem, board.take(&event));
+                for watcher in &mut watchers {
+                    watcher.hear(&at, &event, &board);
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => break,
+        }
+        if written.is_none_or(|at| at.elapsed() >= REFRESH) {
+            let result = board.result(crate::clock::now(), false);
+            keep(&mut problem, files::replace_json(&board.dir.result(), &result));
+            written = Some(Instant::now());
+        }
+        for watcher in &mut watchers {
+            watcher.tick(&board);
+        }
+    }
+    let unfinished = board.ended.len() as u64 != board.meta.n_total_trials
+        || board.ended.iter().any(|t| t.exception_type.as_deref() == Some("CancelledError"));
+    let result = board.result(crate::clock::now(), !unfinished);
+    keep(&mut problem, files::replace_json(&board.dir.result(), &result));
+    if let Some(lines) = &lines {
+        keep(&mut problem, lines.sync());
+    }
+    (result, problem)
+}
+
+/// Keeps the first problem and gives what there is.
+fn keep<T>(problem: &mut Option<FileError>, outcome: Result<T, FileError>) -> Option<T> {
+    match outcome {
+        Ok(value) => Some(value),
+        Err(e) => {
+            problem.get_or_insert(e);
+            None
+        }
+    }
+}
+
+/// An event as a line of a log; none for those too small to tell.
+#[must_use]
+pub fn sentence(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::JobStarted { job, n_trials, resumed } => {
+            format!("job {job} {}: {n_trials} trials to run", if *resumed { "goes on" } else { "started" })
+        }
+        Event::TrialStarted { trial, n_try, .. } if *n_try == 1 => format!("{trial} started"),
+        Event::TrialStarted { trial, n_try, .. } => format!("{trial} started, try {n_try}"),
+        Event::TrialRetried { trial, n_try, error, message, wait_ms } => {
+            format!(
+                "{trial} try {n_try} ended in {error} ({message}); again in {:.1} s",
+                *wait_ms as f64 / 1000.0
+            )
+        }
+        Event::TrialEnded { trial, error, message, reward, duration_ms, .. } => {
+            let reward = reward.map_or_else(|| "no reward".to_owned(), |r| format!("reward {r}"));
+            let error = match (error, message) {
+                (Some(error), Some(message)) => format!(", {error}: {message}"),
+                (Some(error), None) => format!(", {error}"),
+                _ => String::new(),
+            };
+            format!("{trial} ended after {:.1} s: {reward}{error}", *duration_ms as f64 / 1000.0)
+        }
+        Event::Warning { message } => format!("warning: {message}"),
+        Event::JobStopping { reason } => format!("no further trials start: {reason}"),
+        Event::JobEnded { n_done, n_errored, n_cancelled, mean_reward } => format!(
+            "job ended: {n_done} trials over, {n_errored} errored, {n_cancelled} cancelled, mean reward {}",
+            mean_reward.map_or_else(|| "-".into(), |m| format!("{m:.3}"))
+        ),
+        Event::PhaseStarted { .. } | Event::ModelCall { .. } => return None,
+    })
+}

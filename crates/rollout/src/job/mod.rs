@@ -1,0 +1,20 @@
+//! From a plan to a finished job.
+
+mod board;
+mod book;
+mod files;
+mod plan;
+mod queue;
+mod retry;
+mod stop;
+
+pub use board::{Board, Watcher, listen, mean_reward, sentence};
+pub use book::{LedgerBook, key_of};
+pub use files::write_job_files;
+pub use plan::{
+    Plan, PlanError, Planned, PlannedTrial, Rerun, Selection, TaskDir, agents_of, differences, job_name,
+    meaning_of, plan, select, specs, taken_by_others, trial_name,
+};
+pub use queue::{Book, QueueOptions, Queued, run};
+pub use retry::RetryPolicy;
+pub use stop::{Stop, StopLevel};

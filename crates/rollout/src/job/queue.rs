@@ -1,0 +1,214 @@
+//! The dispatcher: it alone knows what waits, what runs and what is over, and decides what starts next.
+
+use super::retry::RetryPolicy;
+use super::stop::{Stop, StopLevel};
+use crate::events::EventSink;
+use crate::placement::Placement;
+use crate::trial::{self, TrialSpec, TryEnd};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use trajgen_contract::event::Event;
+use trajgen_contract::outcome::outcome_of;
+
+/// A trial that has not ended yet.
+#[derive(Debug, Clone)]
+pub struct Queued {
+    /// What to run.
+    pub spec: Arc<TrialSpec>,
+    /// The number of its next try, from 1 (higher in a resumed job).
+    pub next_try: u32,
+    /// How many of its tries count against the retry limit.
+    pub n_counted: u32,
+}
+
+/// Told by the queue what must be on disk before anything is paid for.
+pub trait Book: Send {
+    /// The trial is about to start for the first time in this run. An error stops the job.
+    fn starting(&mut self, spec: &TrialSpec) -> Result<(), String>;
+    /// The trial's last try has ended. An error stops the job.
+    fn ended(&mut self, spec: &TrialSpec, end: &TryEnd) -> Result<(), String>;
+    /// What of the job's limits is used up, if any.
+    fn over_limit(&self) -> Option<(StopLevel, String)>;
+}
+
+/// How the queue runs.
+#[derive(Debug, Clone)]
+pub struct QueueOptions {
+    /// Trials at a time.
+    pub n_concurrent: usize,
+    /// Further tries.
+    pub retry: RetryPolicy,
+}
+
+/// Runs all of `waiting`, in order, until nothing is left or the job is stopped; gives back what never ended.
+pub async fn run(
+    waiting: Vec<Queued>,
+    options: &QueueOptions,
+    placement: Arc<dyn Placement>,
+    book: &mut dyn Book,
+    events: &EventSink,
+    stop: &Stop,
+) -> Vec<Queued> {
+    let mut queue = Dispatcher {
+        waiting: waiting.into(),
+        retrying: Vec::new(),
+        running: JoinSet::new(),
+        cancelled: CancellationToken::new(),
+        options,
+        placement,
+        events,
+        stop,
+    };
+    let mut heard = stop.listen();
+    loop {
+        if let Some((level, reason)) = book.over_limit() {
+            queue.ask(level, &reason);
+        }
+        if stop.level() == StopLevel::Cancel {
+            queue.cancelled.cancel();
+        }
+        if stop.level() == StopLevel::Run {
+            queue.start_what_fits(book);
+        }
+        let stopping = stop.level() > StopLevel::Run;
+        if queue.running.is_empty() && (stopping || (queue.waiting.is_empty() && queue.retrying.is_empty())) {
+            break;
+        }
+        let wake = queue.next_retry().filter(|_| !stopping);
+        tokio::select! {
+            Some(joined) = queue.running.join_next() => {
+                if let Ok((queued, end)) = joined {
+                    queue.take_end(queued, end, book);
+                }
+            }
+            () = sleep_until(wake) => {}
+            _ = heard.changed() => {}
+        }
+    }
+    queue.waiting.into_iter().chain(queue.retrying.into_iter().map(|(_, q)| q)).collect()
+}
+
+struct Dispatcher<'a> {
+    waiting: VecDeque<Queued>,
+    retrying: Vec<(Instant, Queued)>,
+    running: JoinSet<(Queued, TryEnd)>,
+    cancelled: CancellationToken,
+    options: &'a QueueOptions,
+    placement: Arc<dyn Placement>,
+    events: &'a EventSink,
+    stop: &'a Stop,
+}
+
+impl Dispatcher<'_> {
+    fn start_what_fits(&mut self, book: &mut dyn Book) {
+        while self.running.len() < self.options.n_concurrent {
+            let Some(next) = self.take_next() else { return };
+            if next.n_counted == 0
+                && let Err(problem) = book.starting(&next.spec)
+            {
+                self.ask(StopLevel::Cancel, &problem);
+                self.waiting.push_front(next);
+                return;
+            }
+            self.start(next);
+        }
+    }
+
+    /// A retry whose time has come, else the next that waits.
+    fn take_next(&mut self) -> Option<Queued> {
+        let now = Instant::now();
+        match self.retrying.iter().position(|(at, _)| *at <= now) {
+            Some(i) => Some(self.retrying.remove(i).1),
+            None => self.waiting.pop_front(),
+        }
+    }
+
+    fn next_retry(&self) -> Option<Instant> {
+        if self.running.len() < self.options.n_concurrent {
+            self.retrying.iter().map(|(at, _)| *at).min()
+        } else {
+            None
+        }
+    }
+
+    fn start(&mut self, queued: Queued) {
+        self.events.send(Event::TrialStarted {
+            trial: queued.spec.trial.clone(),
+            task_id: queued.spec.task_id.clone(),
+            attempt: queued.spec.attempt,
+            n_try: queued.next_try,
+        });
+        let placement = self.placement.clone();
+        let cancelled = self.cancelled.child_token();
+        self.running.spawn(async move {
+            let end = placement.submit(&queued.spec, queued.next_try, cancelled).await;
+            (queued, end)
+        });
+    }
+
+    fn take_end(&mut self, mut queued: Queued, end: TryEnd, book: &mut dyn Book) {
+        queued.n_counted += 1;
+        if let Some(error) = &end.error
+            && error.kind.stops_job()
+        {
+            self.ask(StopLevel::Drain, &format!("{}: {}", error.kind, error.message));
+        }
+        let wait = self.options.retry.wait(&end, queued.n_counted, rand::random::<f64>());
+        if let (Some(wait), Some(error), StopLevel::Run) = (wait, &end.error, self.stop.level()) {
+            match trial::set_aside(&queued.spec, queued.next_try) {
+                Ok(()) => {
+                    self.events.send(Event::TrialRetried {
+                        trial: queued.spec.trial.clone(),
+                        n_try: queued.next_try,
+                        error: error.kind,
+                        message: error.message.clone(),
+                        wait_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+                    });
+                    queued.next_try += 1;
+                    self.retrying.push((Instant::now() + wait, queued));
+                    return;
+                }
+                Err(problem) => self.ask(StopLevel::Drain, &problem.to_string()),
+            }
+        }
+        // Written before it is told, so that whoever hears of it finds it on disk.
+        if let Err(problem) = book.ended(&queued.spec, &end) {
+            self.ask(StopLevel::Cancel, &problem);
+        }
+        self.events.send(ended(&queued.spec, &end));
+    }
+
+    fn ask(&self, level: StopLevel, reason: &str) {
+        if level > self.stop.level() {
+            self.events.send(Event::JobStopping { reason: reason.to_owned() });
+            self.stop.ask(level, reason);
+        }
+    }
+}
+
+fn ended(spec: &TrialSpec, end: &TryEnd) -> Event {
+    let error = end.error.as_ref();
+    Event::TrialEnded {
+        trial: spec.trial.clone(),
+        task_id: spec.task_id.clone(),
+        outcome: outcome_of(error.map(|e| e.kind)),
+        error: error.map(|e| e.kind),
+        message: error.map(|e| e.message.clone()),
+        reward: end.reward(),
+        n_input_tokens: end.usage.n_input_tokens,
+        n_cache_tokens: end.usage.n_cache_tokens,
+        n_output_tokens: end.usage.n_output_tokens,
+        cost_usd: end.usage.cost_usd,
+        duration_ms: end.duration_ms,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
