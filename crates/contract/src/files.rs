@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// A file operation that failed, with the path it was about.
@@ -66,19 +67,86 @@ pub fn replace_json<T: serde::Serialize>(path: &Path, value: &T) -> Result<(), F
     replace(path, &bytes)
 }
 
+/// A file being written anew beside the one it will replace, for what is too large to hold in memory.
+///
+/// Dropped without [`Replacement::commit`] it leaves the old file as it was.
+#[derive(Debug)]
+pub struct Replacement {
+    path: PathBuf,
+    sibling: PathBuf,
+    file: Option<io::BufWriter<File>>,
+}
+
+impl Replacement {
+    /// Begins to write what will become `path`, making its folder when missing.
+    ///
+    /// # Errors
+    /// When the folder or the sibling cannot be made.
+    pub fn begin(path: &Path) -> Result<Self, FileError> {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder).map_err(FileError::at("create the folder", folder))?;
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let sibling = folder.join(format!(".{name}.{}.tmp", unique()));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&sibling)
+            .map_err(FileError::at("create", &sibling))?;
+        Ok(Self { path: path.to_owned(), sibling, file: Some(io::BufWriter::with_capacity(1 << 16, file)) })
+    }
+
+    /// Appends `bytes`.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), FileError> {
+        let file = self.file.as_mut().ok_or_else(|| io::Error::from(io::ErrorKind::BrokenPipe));
+        file.and_then(|f| f.write_all(bytes)).map_err(FileError::at("write", &self.path))
+    }
+
+    /// Syncs what was written and puts it in the old file's place.
+    ///
+    /// # Errors
+    /// When a step fails; the old file is then still there, whole.
+    pub fn commit(mut self) -> Result<(), FileError> {
+        let committed = (|| {
+            let Some(writer) = self.file.take() else { return Ok(()) };
+            let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+            if let Ok(old) = std::fs::metadata(&self.path) {
+                file.set_permissions(old.permissions())?;
+            }
+            file.sync_data()?;
+            std::fs::rename(&self.sibling, &self.path)
+        })();
+        committed.map_err(FileError::at("write", &self.path))
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        // After a commit the sibling is gone, and this does nothing.
+        let _ = std::fs::remove_file(&self.sibling);
+    }
+}
+
+/// A symbolic link in the place of a log is not followed: it could lead anywhere.
+const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+
 /// A file that only grows: one line, one `write`.
 #[derive(Debug)]
 pub struct LineLog {
     path: PathBuf,
     file: File,
+    /// How long the file is by what was appended.
+    length: u64,
 }
 
 impl LineLog {
     /// Opens `path` for appending, making its folder when missing. A torn last line (one without a
-    /// newline, left by a crash) is cut away first.
+    /// newline, left by a crash) is cut away first. A symbolic link in the file's place is not followed.
     ///
     /// # Errors
-    /// When the folder or file cannot be made, read or cut.
+    /// When the folder or file cannot be made, read or cut, or the path is a symbolic link.
     pub fn open(path: &Path) -> Result<Self, FileError> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(FileError::at("create the folder", folder))?;
@@ -87,10 +155,31 @@ impl LineLog {
             .create(true)
             .append(true)
             .read(true)
+            .custom_flags(NOFOLLOW)
             .open(path)
             .map_err(FileError::at("open", path))?;
         cut_torn_line(&file).map_err(FileError::at("mend", path))?;
-        Ok(Self { path: path.to_owned(), file })
+        let length = file.metadata().map_err(FileError::at("read", path))?.len();
+        Ok(Self { path: path.to_owned(), file, length })
+    }
+
+    /// Checks that the path still names this file and that nobody else changed it.
+    ///
+    /// # Errors
+    /// When it was removed, replaced, cut or added to.
+    pub fn check(&self) -> Result<(), FileError> {
+        let fault = || -> io::Result<()> {
+            let there = std::fs::symlink_metadata(&self.path)?;
+            let ours = self.file.metadata()?;
+            if (there.dev(), there.ino()) != (ours.dev(), ours.ino()) {
+                return Err(io::Error::other("the file was replaced by somebody else"));
+            }
+            if ours.len() != self.length {
+                return Err(io::Error::other("the file was changed by somebody else"));
+            }
+            Ok(())
+        };
+        fault().map_err(FileError::at("append to", &self.path))
     }
 
     /// Appends `line` (without newline) with one `write`.
@@ -104,8 +193,11 @@ impl LineLog {
         let outcome = self.file.write(&whole).and_then(|n| {
             if n == whole.len() { Ok(()) } else { Err(io::Error::from(io::ErrorKind::StorageFull)) }
         });
-        if outcome.is_err() {
-            let _ = cut_torn_line(&self.file);
+        match outcome {
+            Ok(()) => self.length += whole.len() as u64,
+            Err(_) => {
+                let _ = cut_torn_line(&self.file);
+            }
         }
         outcome.map_err(FileError::at("append to", &self.path))
     }
@@ -157,6 +249,44 @@ mod tests {
         let mut log = LineLog::open(&path).unwrap();
         log.append(b"{\"c\":3}").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"a\":1}\n{\"c\":3}\n");
+    }
+
+    #[test]
+    fn a_log_notices_when_it_is_replaced_cut_or_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log.jsonl");
+        let open = || {
+            let mut log = LineLog::open(&path).unwrap();
+            log.append(b"{}").unwrap();
+            log.check().unwrap();
+            log
+        };
+        let removed = open();
+        std::fs::remove_file(&path).unwrap();
+        removed.check().unwrap_err();
+        let cut = open();
+        std::fs::write(&path, b"").unwrap();
+        assert!(cut.check().unwrap_err().to_string().contains("changed by somebody else"));
+        let replaced = open();
+        std::fs::rename(&path, dir.path().join("other")).unwrap();
+        std::os::unix::fs::symlink("other", &path).unwrap();
+        assert!(replaced.check().unwrap_err().to_string().contains("replaced by somebody else"));
+        LineLog::open(&path).unwrap_err();
+    }
+
+    #[test]
+    fn a_replacement_counts_only_when_committed() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("deep/im.jsonl");
+        let mut first = Replacement::begin(&path).unwrap();
+        first.write(b"one").unwrap();
+        assert!(!path.exists());
+        first.commit().unwrap();
+        let mut second = Replacement::begin(&path).unwrap();
+        second.write(b"two").unwrap();
+        drop(second);
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
     #[test]

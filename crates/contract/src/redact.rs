@@ -1,7 +1,9 @@
 //! Keeping credentials out of what is written down.
 
+use regex::{Captures, Regex};
 use serde_json::Value;
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// What stands in the place of a credential.
 pub const REDACTED: &str = "[REDACTED]";
@@ -11,13 +13,13 @@ pub const MIN_SECRET_LENGTH: usize = 16;
 
 /// Whether a key's name says that its value is a credential: it contains `api_key`, `apikey`,
 /// `authorization` or `secret`, or is `token` or ends in `_token` (`-` counts as `_`). Token *counts*
-/// (`max_tokens`, `prompt_tokens`) are none.
+/// (`max_tokens`, `prompt_tokens`) and prices (`input_cost_per_token`) are none.
 #[must_use]
 pub fn names_credential(key: &str) -> bool {
     let key = key.to_ascii_lowercase().replace('-', "_");
     ["api_key", "apikey", "authorization", "secret"].iter().any(|part| key.contains(part))
         || key == "token"
-        || key.ends_with("_token")
+        || (key.ends_with("_token") && !key.ends_with("_per_token"))
 }
 
 /// Replaces the value of every key, at any depth, that [`names_credential`].
@@ -25,7 +27,7 @@ pub fn redact_keys(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (key, field) in fields {
-                if names_credential(key) && !field.is_null() {
+                if names_credential(key) {
                     *field = Value::String(REDACTED.to_owned());
                 } else {
                     redact_keys(field);
@@ -35,6 +37,33 @@ pub fn redact_keys(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(redact_keys),
         _ => {}
     }
+}
+
+/// Replaces, in a text such as an error message, what follows the name of a credential and `=` or `:`.
+#[must_use]
+pub fn redact_text(text: &str) -> Cow<'_, str> {
+    // `name` may be quoted, and so may the value; a header's value is a scheme and the credential.
+    static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(
+            r#"(?xi)
+            (?P<head> \b (?P<name>
+                [a-z0-9_.-]* (?: api[_-]?key | authorization | secret ) [a-z0-9_.-]*
+                | (?: [a-z0-9_.-]* [_-] )? token
+            ) [\\"']* \s* [:=] \s* )
+            (?P<value> \\*"[^"]*" | '[^']*' | (?:bearer|basic)\s+[^\s"',;}\\]+ | [^\s"',;&}\\]+ )"#,
+        )
+        .ok()
+    });
+    let Some(named) = NAMED.as_ref() else { return Cow::Borrowed(text) };
+    named.replace_all(text, |found: &Captures<'_>| {
+        let part = |name| found.name(name).map_or("", |m| m.as_str());
+        if names_credential(part("name")) {
+            let quote = if part("value").ends_with('"') { "\"" } else { "" };
+            format!("{}{quote}{REDACTED}{quote}", part("head"))
+        } else {
+            found[0].to_owned()
+        }
+    })
 }
 
 /// The actual values of credentials, to be found in any text.
@@ -127,9 +156,28 @@ mod tests {
 
     #[test]
     fn values_of_named_keys_go_at_any_depth() {
-        let mut value = json!({"a": [{"api_key": "x", "n": 1}], "token": null, "max_tokens": 5});
+        let mut value = json!({"a": [{"api_key": "x", "n": 1}], "token": null, "max_tokens": 5, "input_cost_per_token": 1});
         redact_keys(&mut value);
-        assert_eq!(value, json!({"a": [{"api_key": "[REDACTED]", "n": 1}], "token": null, "max_tokens": 5}));
+        assert_eq!(
+            value,
+            json!({"a": [{"api_key": "[REDACTED]", "n": 1}], "token": "[REDACTED]", "max_tokens": 5, "input_cost_per_token": 1})
+        );
+    }
+
+    #[test]
+    fn texts_lose_what_a_credential_is() {
+        let cases = [
+            ("bad api_key=abc, retry", "bad api_key=[REDACTED], retry"),
+            (r#"{"api_key": "a b", "n": 1}"#, r#"{"api_key": "[REDACTED]", "n": 1}"#),
+            ("Authorization: Bearer abc.def", "Authorization: [REDACTED]"),
+            ("https://x/?token=abc&n=1", "https://x/?token=[REDACTED]&n=1"),
+            ("max_tokens: 5 is too large: 7", "max_tokens: 5 is too large: 7"),
+            ("bad request: api_key=abc", "bad request: api_key=[REDACTED]"),
+            ("n: 3 and secret: x", "n: 3 and secret: [REDACTED]"),
+        ];
+        for (text, clean) in cases {
+            assert_eq!(redact_text(text), clean, "{text}");
+        }
     }
 
     #[test]

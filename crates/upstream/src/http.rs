@@ -354,7 +354,7 @@ fn event_of(RawEvent { raw, data }: RawEvent) -> Result<Event, Failure> {
     if data.as_ref() == b"[DONE]" {
         return Ok(Event { raw, kind: EventKind::Done });
     }
-    match serde_json::from_slice::<ChatChunk>(&data) {
+    match crate::json::read::<ChatChunk>(&data) {
         Ok(chunk) if chunk.error.as_ref().is_some_and(|error| !error.is_null()) => {
             Err(in_answer(said(FailureKind::Status(500), &data)))
         }

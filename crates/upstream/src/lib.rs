@@ -10,6 +10,7 @@ pub mod client;
 mod connect;
 pub mod failure;
 pub mod http;
+pub mod json;
 pub mod limit;
 pub mod script;
 pub mod sse;

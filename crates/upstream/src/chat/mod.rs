@@ -128,7 +128,7 @@ impl Completion {
     /// # Errors
     /// When `bytes` are no JSON, or have no `choices`.
     pub fn parse(bytes: &[u8]) -> Result<Self, serde_json::Error> {
-        let mut completion: Self = serde_json::from_slice(bytes)?;
+        let mut completion: Self = crate::json::read(bytes)?;
         completion.normalise();
         Ok(completion)
     }
