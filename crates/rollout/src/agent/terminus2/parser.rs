@@ -11,6 +11,10 @@ pub const DEFAULT_DURATION: f64 = 1.0;
 /// The longest wait of one command, in seconds.
 pub const MAX_DURATION: f64 = 60.0;
 
+/// How many places of a text are tried for the beginning of an object. Each may cost as much as a
+/// deeply nested object does; a model that loops writes hundreds of thousands of braces.
+const MAX_TRIED: usize = 1_000;
+
 const REQUIRED: [&str; 3] = ["analysis", "plan", "commands"];
 
 /// One thing to type.
@@ -160,7 +164,8 @@ fn closed(text: &str) -> Option<String> {
 fn dig(text: &str, start: usize) -> Option<Result<Parsed, ParseError>> {
     let mut near_miss = None;
     let mut from = start;
-    while let Some(at) = text[from..].find('{').map(|offset| from + offset) {
+    for _ in 0..MAX_TRIED {
+        let Some(at) = text[from..].find('{').map(|offset| from + offset) else { break };
         from = at + 1;
         let Ok((object, end)) = object_at(text, at) else { continue };
         from = end;
