@@ -1,4 +1,5 @@
 //! v5 against scores that an independent implementation gave to the same data set.
+#![expect(clippy::unwrap_used, reason = "a fixture that cannot be read must fail the test")]
 
 use serde_json::{Map, Value};
 use trajgen_sft::score::{DatasetFacts, Scored, Scorer, v5::V5};

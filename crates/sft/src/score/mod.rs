@@ -30,6 +30,15 @@ impl DatasetFacts {
         *self.steps.entry(scaffold).or_default().entry(steps).or_default() += 1;
     }
 
+    /// Adds what another part of the data set came to.
+    pub fn merge(&mut self, other: &Self) {
+        for (scaffold, counts) in &other.steps {
+            for (steps, times) in counts {
+                *self.steps.entry(scaffold).or_default().entry(*steps).or_default() += times;
+            }
+        }
+    }
+
     /// The median number of steps of `scaffold`'s main records: the mean of the middle two when their number
     /// is even, 0 when there are none.
     #[must_use]

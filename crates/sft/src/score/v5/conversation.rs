@@ -3,6 +3,7 @@
 use super::shell;
 use super::text::head;
 use crate::score::Scored;
+use crate::text::python_json;
 use serde_json::{Map, Value};
 use std::borrow::Cow;
 
@@ -260,22 +261,5 @@ fn body(text: &str) -> &str {
     match text.strip_prefix("<think>").and_then(|rest| rest.split_once("</think>")) {
         Some((_, body)) => body.trim(),
         None => text,
-    }
-}
-
-/// JSON with `, ` and `: ` between things, non-ASCII kept, as Python's `json.dumps(…, ensure_ascii=False)`.
-fn python_json(value: &Value) -> String {
-    match value {
-        Value::Array(items) => {
-            format!("[{}]", items.iter().map(python_json).collect::<Vec<_>>().join(", "))
-        }
-        Value::Object(map) => {
-            let pairs: Vec<String> = map
-                .iter()
-                .map(|(k, v)| format!("{}: {}", Value::String(k.clone()), python_json(v)))
-                .collect();
-            format!("{{{}}}", pairs.join(", "))
-        }
-        other => other.to_string(),
     }
 }
