@@ -35,7 +35,18 @@ fn build() -> Result<(), String> {
     let folder = out.join("guest");
     let mut cargo = Command::new(variable("CARGO")?);
     cargo
-        .args(["build", "--profile", "guest", "--bin", "trajgen-guest", "--target", &target])
+        .args([
+            "build",
+            "--quiet",
+            "--color=never",
+            "--message-format=short",
+            "--profile",
+            "guest",
+            "--bin",
+            "trajgen-guest",
+            "--target",
+            &target,
+        ])
         .arg("--manifest-path")
         .arg(&manifest)
         .arg("--target-dir")
@@ -48,11 +59,10 @@ fn build() -> Result<(), String> {
     }
     let output = cargo.output().map_err(|error| format!("cargo could not be started: {error}"))?;
     if !output.status.success() {
-        return Err(format!(
-            "the guest helper could not be built ({}): {}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr).replace('\n', "  ")
-        ));
+        let said = String::from_utf8_lossy(&output.stderr);
+        // A message to cargo is one line.
+        let first: Vec<_> = said.lines().filter(|line| line.contains("error")).take(5).collect();
+        return Err(format!("the guest helper could not be built ({}): {}", output.status, first.join("; ")));
     }
     let built = folder.join(&target).join("guest/trajgen-guest");
     std::fs::copy(&built, &product).map_err(|error| format!("{}: {error}", built.display()))?;

@@ -4,6 +4,7 @@
 
 mod connection;
 mod exec;
+pub mod files;
 mod process;
 pub mod protocol;
 pub mod sandbox;

@@ -2,6 +2,7 @@
 
 use crate::connection::{Channel, Outlet, lock};
 use crate::exec;
+use crate::files;
 use crate::process::{self, Reaper};
 use crate::protocol::{Failure, FailureKind, Frame, FrameError, Hello, Kind, Reply, Request, VERSION};
 use rustix::io::FdFlags;
@@ -152,6 +153,16 @@ impl Session {
         match request {
             Request::Exec(start) => {
                 self.in_thread(channel, move |session, channel| exec::run(&session.reaper, channel, &start));
+            }
+            Request::Put(put) => {
+                self.in_thread(channel, move |_, channel| files::put(channel, &put));
+            }
+            Request::Get(get) => {
+                self.in_thread(channel, move |_, channel| files::get(channel, &get));
+            }
+            Request::IsFolder { path } => {
+                channel.done(&Reply::IsFolder { folder: std::path::Path::new(&path).is_dir() });
+                self.close(id);
             }
             Request::Processes => {
                 channel.done(&Reply::Processes { processes: process::processes() });

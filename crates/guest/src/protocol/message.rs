@@ -23,6 +23,11 @@ pub enum Request {
     Put(Put),
     /// Packs files. Data from the helper is a tar stream. Reply: [`Reply::Get`].
     Get(Get),
+    /// Asks whether a path is a folder. No data. Reply: [`Reply::IsFolder`].
+    IsFolder {
+        /// An absolute path.
+        path: String,
+    },
     /// Opens a terminal. No data. Reply: [`Reply::Terminal`].
     TerminalOpen(TerminalOpen),
     /// Types keys: a key name when the whole string is one, else the text as it is. No data. Reply: [`Reply::Ok`].
@@ -181,6 +186,11 @@ pub enum Reply {
         found: bool,
         /// Entries left out because they are no regular files or did not fit, with the reason.
         skipped: Vec<String>,
+    },
+    /// Whether the path is a folder.
+    IsFolder {
+        /// False also when there is nothing.
+        folder: bool,
     },
     /// The terminal's number.
     Terminal {

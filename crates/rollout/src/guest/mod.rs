@@ -7,8 +7,12 @@
 pub mod binary;
 mod connection;
 mod exec;
+mod files;
 mod output;
 mod processes;
+mod unpack;
+
+pub use files::DOWNLOAD_LIMIT;
 
 use crate::environment::EnvironmentError;
 use connection::Connection;

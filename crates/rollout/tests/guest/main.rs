@@ -1,5 +1,7 @@
 //! The guest helper through its client, as a real process: what environments build on.
+#![expect(clippy::unwrap_used, reason = "what fails in a helper fails the test")]
 
 mod exec;
+mod files;
 mod helper;
 mod processes;
