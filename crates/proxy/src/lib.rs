@@ -4,7 +4,17 @@
 //! ([`Proxy::issue_key`]), which alone decides where its calls are written; when the trial is over
 //! ([`Proxy::close_trial`]) the key dies, calls under way are given some time, and the log is on disk.
 
+mod auth;
+mod capture;
+mod drive;
+mod error;
+mod listen;
 mod proxy;
+mod record;
+mod redact;
+mod request;
+mod route;
+mod server;
 mod trial;
 
 pub use proxy::{OnDisconnect, Proxy, ProxyConfig, ProxyError, RecordedHook};

@@ -1,9 +1,20 @@
 //! The proxy as the job engine holds it.
 
-use crate::trial::{Recorded, Route, TrialKey, TrialUsage};
+use crate::auth::Keyring;
+use crate::capture::Capture;
+use crate::drive::Means;
+use crate::listen;
+use crate::redact::Redactor;
+use crate::request::Defaults;
+use crate::server::{Shared, router};
+use crate::trial::{Recorded, Route, Trial, TrialKey, TrialUsage};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use trajgen_upstream::{ScriptError, Upstream};
 
 /// Told of every call that was recorded. Called on the call's path: it must return at once.
@@ -115,8 +126,13 @@ pub enum ProxyError {
 
 /// A running proxy. Dropping it stops it without ceremony; [`Proxy::shutdown`] is the orderly way.
 pub struct Proxy {
+    shared: Arc<Shared>,
     base_url: String,
     unix_socket: Option<PathBuf>,
+    /// Set when no more connections are taken.
+    stopping: CancellationToken,
+    servers: JoinSet<()>,
+    syncing: AbortOnDropHandle<()>,
 }
 
 impl Proxy {
@@ -125,7 +141,47 @@ impl Proxy {
     /// # Errors
     /// When an address or the socket cannot be listened on.
     pub async fn start(config: ProxyConfig) -> Result<Self, ProxyError> {
-        Ok(Self { base_url: String::new(), unix_socket: config.unix_socket })
+        let (listeners, port) = listen::bind(&config.hosts, config.port).await?;
+        let unix = config.unix_socket.as_deref().map(listen::bind_unix).transpose()?;
+        let host = config.hosts.first().map_or("127.0.0.1", String::as_str);
+        let base_url = if host.contains(':') {
+            format!("http://[{host}]:{port}")
+        } else {
+            format!("http://{host}:{port}")
+        };
+        let secrets = config.secrets.into_iter().chain(config.master_key.clone());
+        let capture = Arc::new(Capture::default());
+        let syncing = tokio::spawn(Arc::clone(&capture).keep_syncing());
+        let means = Arc::new(Means {
+            upstream: config.upstream,
+            capture,
+            redactor: Arc::new(Redactor::new(secrets)),
+            on_disconnect: config.on_disconnect,
+            on_recorded: config.on_recorded,
+            cancelled: CancellationToken::new(),
+        });
+        let shared = Arc::new(Shared {
+            means,
+            keyring: Keyring::new(config.master_key.as_deref()),
+            trials: Mutex::default(),
+            calls: TaskTracker::new(),
+            defaults: Defaults { temperature: config.temperature, top_p: config.top_p },
+            max_body_bytes: config.max_body_bytes,
+            jobs_dir: config.jobs_dir,
+            job: config.job,
+            readiness: tokio::sync::Mutex::default(),
+        });
+        let stopping = CancellationToken::new();
+        let servers = listen::serve(listeners, unix, &router(Arc::clone(&shared)), &stopping);
+        let unix_socket = config.unix_socket;
+        Ok(Self {
+            shared,
+            base_url,
+            unix_socket,
+            stopping,
+            servers,
+            syncing: AbortOnDropHandle::new(syncing),
+        })
     }
 
     /// `http://HOST:PORT`, without `/v1`.
@@ -145,21 +201,65 @@ impl Proxy {
     /// # Errors
     /// When the trial is still open, or the model has nothing for its task.
     pub fn issue_key(&self, route: Route) -> Result<TrialKey, ProxyError> {
-        Err(ProxyError::TrialOpen { trial: route.trial })
+        let mut trials = self.trials();
+        if trials.contains_key(&route.trial) {
+            return Err(ProxyError::TrialOpen { trial: route.trial });
+        }
+        self.shared.means.upstream.begin_trial(&route.task_id, &route.trial)?;
+        let trial = Arc::new(Trial::new(route));
+        let key = self.shared.keyring.issue(Arc::clone(&trial));
+        self.shared.means.redactor.add_trial_key(&key.key);
+        trials.insert(trial.route.trial.clone(), trial);
+        Ok(key)
     }
 
     /// A try of a trial is over: its key dies at once, calls under way get `grace` to end and are then
     /// cancelled and recorded as failed, and the log is synced. A trial without a key used nothing.
-    pub async fn close_trial(&self, _trial: &str, _grace: Duration) -> TrialUsage {
-        TrialUsage::default()
+    pub async fn close_trial(&self, trial: &str, grace: Duration) -> TrialUsage {
+        let Some(trial) = self.trials().get(trial).cloned() else { return TrialUsage::default() };
+        self.shared.keyring.revoke(&trial);
+        trial.close();
+        if tokio::time::timeout(grace, trial.calls.wait()).await.is_err() {
+            trial.cancelled.cancel();
+            trial.calls.wait().await;
+        }
+        self.shared.means.capture.sync(&trial.log).await;
+        self.shared.means.upstream.end_trial(&trial.route.trial);
+        self.trials().remove(&trial.route.trial);
+        trial.usage()
     }
 
     /// What a trial has used so far; none when it is not open.
     #[must_use]
-    pub fn usage(&self, _trial: &str) -> Option<TrialUsage> {
-        None
+    pub fn usage(&self, trial: &str) -> Option<TrialUsage> {
+        self.trials().get(trial).map(|trial| trial.usage())
     }
 
     /// Stops accepting, gives calls under way `grace` to end, cancels the rest, syncs every log.
-    pub async fn shutdown(self, _grace: Duration) {}
+    pub async fn shutdown(mut self, grace: Duration) {
+        self.stopping.cancel();
+        self.shared.calls.close();
+        if tokio::time::timeout(grace, self.shared.calls.wait()).await.is_err() {
+            self.shared.means.cancelled.cancel();
+            self.shared.calls.wait().await;
+        }
+        // What is still open now are connections without calls.
+        self.servers.shutdown().await;
+        self.syncing.abort();
+        self.shared.means.capture.sync_all().await;
+    }
+
+    fn trials(&self) -> MutexGuard<'_, HashMap<String, Arc<Trial>>> {
+        self.shared.trials.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+        self.shared.means.cancelled.cancel();
+        if let Some(socket) = &self.unix_socket {
+            let _ = std::fs::remove_file(socket);
+        }
+    }
 }

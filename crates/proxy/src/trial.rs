@@ -1,7 +1,8 @@
 //! A trial as the proxy knows it: where its calls go, what they used, what it may use.
 
+use crate::capture::LogFile;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use trajgen_contract::outcome::ErrorType;
@@ -104,6 +105,7 @@ pub(crate) struct Trial {
     pub(crate) cancelled: CancellationToken,
     /// Its calls under way.
     pub(crate) calls: TaskTracker,
+    pub(crate) log: Arc<LogFile>,
     state: Mutex<State>,
 }
 
@@ -127,8 +129,10 @@ pub(crate) enum Refusal {
 
 impl Trial {
     pub(crate) fn new(route: Route) -> Self {
+        let log = Arc::new(LogFile::new(&route.log_path));
         Self {
             route,
+            log,
             cancelled: CancellationToken::new(),
             calls: TaskTracker::new(),
             state: Mutex::new(State::default()),
@@ -140,7 +144,9 @@ impl Trial {
     }
 
     pub(crate) fn usage(&self) -> TrialUsage {
-        self.state().usage.clone()
+        let mut usage = self.state().usage.clone();
+        usage.capture_error = usage.capture_error.or_else(|| self.log.fault());
+        usage
     }
 
     /// No more calls may begin.

@@ -63,13 +63,9 @@ pub struct Client<T> {
 
 impl<T: Transport> Client<T> {
     /// A client that sends through `transport`.
-    pub fn new(
-        transport: T,
-        info: UpstreamInfo,
-        patience: Patience,
-        max_in_flight: Option<usize>,
-    ) -> Arc<dyn Upstream> {
-        Arc::new(Self { transport, info, patience, limiter: Limiter::new(max_in_flight) })
+    #[must_use]
+    pub fn new(transport: T, info: UpstreamInfo, patience: Patience, max_in_flight: Option<usize>) -> Self {
+        Self { transport, info, patience, limiter: Limiter::new(max_in_flight) }
     }
 
     /// One try: an answer whose first event is there.

@@ -91,6 +91,7 @@ pub enum ConnectError {
 ///
 /// # Errors
 /// When the address is none, the protocol is not supported, or a script is missing or wrong.
+#[expect(clippy::needless_pass_by_value, reason = "the key in it should live no longer than needed")]
 pub fn connect(config: UpstreamConfig) -> Result<Arc<dyn Upstream>, ConnectError> {
     let unsupported = |what: &str, instead| ConnectError::Unsupported { what: what.to_owned(), instead };
     let url = config.api_base_url.as_str();

@@ -69,7 +69,7 @@ pub(crate) fn connect(config: &UpstreamConfig) -> Result<Arc<dyn Upstream>, Conn
         timeout: config.request_timeout,
         first_wait: Duration::from_millis(500),
     };
-    Ok(Client::new(transport, info, patience, config.max_in_flight))
+    Ok(Arc::new(Client::new(transport, info, patience, config.max_in_flight)))
 }
 
 fn client(base: &reqwest::Url) -> Result<reqwest::Client, ConnectError> {

@@ -42,11 +42,9 @@ fn unit(bytes: &[u8], at: usize) -> Option<u32> {
 /// # Errors
 /// As `serde_json::from_slice`.
 pub fn read<T: serde::de::DeserializeOwned>(json: &[u8]) -> Result<T, serde_json::Error> {
-    serde_json::from_slice(json).or_else(|error| {
-        match std::str::from_utf8(json).map(mend_surrogates) {
-            Ok(Cow::Owned(mended)) => serde_json::from_str(&mended),
-            _ => Err(error),
-        }
+    serde_json::from_slice(json).or_else(|error| match std::str::from_utf8(json).map(mend_surrogates) {
+        Ok(Cow::Owned(mended)) => serde_json::from_str(&mended),
+        _ => Err(error),
     })
 }
 

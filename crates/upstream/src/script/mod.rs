@@ -34,5 +34,5 @@ pub(crate) fn connect(config: &UpstreamConfig) -> Result<Arc<dyn Upstream>, Conn
         // Nobody needs to be given time to recover.
         first_wait: Duration::from_millis(10),
     };
-    Ok(Client::new(play::Player::new(scripts), info, patience, config.max_in_flight))
+    Ok(Arc::new(Client::new(play::Player::new(scripts), info, patience, config.max_in_flight)))
 }
