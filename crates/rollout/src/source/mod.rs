@@ -225,3 +225,6 @@ fn reason(error: &TaskError) -> String {
         TaskError::File(error) => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests;
