@@ -1,6 +1,9 @@
 //! Where a trial runs: the port, and its implementations.
 
+pub mod sandbox;
+
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -39,7 +42,8 @@ pub struct Capabilities {
 }
 
 /// What can be reached from inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// Loopback only.
     None,
