@@ -1,10 +1,11 @@
 //! What config.yaml may say, and what is said about it when it is wrong.
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+use proptest::prelude::*;
 use std::path::Path;
 use trajgen_contract::config::{
     Config, EnvironmentType, Loaded, NetworkPolicy, OnLimit, ProxyProtocol, Severity, State, UpstreamKind,
-    WireProtocol, default_config, load,
+    WireProtocol, default_config, load, redact_text,
 };
 use trajgen_contract::outcome::ErrorType;
 
@@ -329,6 +330,18 @@ fn free_tables_are_free() {
     assert_eq!(config.environment.extra["ANYTHING"]["goes"][0], 1);
     let loaded = load_text(&format!("{SMALLEST}environment: {{extra: {{HARBOR_EXCLUDE_TASKS: [a]}}}}\n"));
     assert!(shown(&loaded).contains("HARBOR_EXCLUDE_TASKS"));
+    let loaded = load_text(&format!("{SMALLEST}environment: {{extra: {{HARBOR_EXCLUDE_TASKS: 'a b['}}}}\n"));
+    assert!(shown(&loaded).contains("\"b[\" is not a glob"), "{}", shown(&loaded));
+}
+
+#[test]
+fn a_data_set_must_have_a_name() {
+    for name in ["..", "../..", "tasks/."] {
+        let loaded = load_text(&SMALLEST.replace("dataset_name: tasks", &format!("dataset_name: {name}")));
+        assert!(shown(&loaded).contains("ends in a name"), "{}", shown(&loaded));
+    }
+    let config = good(&SMALLEST.replace("dataset_name: tasks", "dataset_name: ../swe/py-cc/"));
+    assert_eq!(config.runtime_info.input.task_source.dataset(), "py-cc");
 }
 
 #[test]
@@ -349,6 +362,30 @@ fn a_place_behind_wide_characters_is_counted_in_characters() {
     let warning = &loaded.problems[0];
     assert_eq!((warning.line, warning.column, warning.key.as_str()), (8, 1, "statüs"));
     assert!(warning.message.contains("did you mean `status`?"), "{warning}");
+}
+
+/// What YAML is made of.
+const PIECES: &str = r##"[-:?,&*!|>'"%#@`{}\[\] \t\n\r\\a-c<0~.$ü🦀\u{feff}\u{85}]{0,40}"##;
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_stands_in_a_file_is_read_or_refused(text in PIECES, at in 0usize..8000, cut in 0usize..5) {
+        let mut damaged = default_config().to_owned();
+        let start = damaged.floor_char_boundary(at.min(damaged.len()));
+        let end = damaged.floor_char_boundary((start + cut).min(damaged.len()));
+        damaged.replace_range(start..end.max(start), &text);
+        for text in [&text, &damaged] {
+            let loaded = load_text(text);
+            prop_assert!(loaded.config.is_some() || !loaded.problems.is_empty());
+            for problem in &loaded.problems {
+                prop_assert!(problem.line <= text.matches(['\n', '\r']).count() + 2, "{problem}");
+            }
+            let shown = redact_text(text, &Config::default());
+            prop_assert_eq!(redact_text(&shown, &Config::default()), shown);
+        }
+    }
 }
 
 #[test]

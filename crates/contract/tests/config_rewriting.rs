@@ -134,6 +134,16 @@ fn outputs_are_written_in_their_place() {
 }
 
 #[test]
+fn a_link_stays_a_link() {
+    let file = File::new("status: {state: idle}\n");
+    let link = file.path.with_file_name("link.yaml");
+    std::os::unix::fs::symlink("config.yaml", &link).unwrap();
+    rewrite_status(&link, &running()).unwrap();
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert!(file.text().contains("state: running"));
+}
+
+#[test]
 fn the_default_config_takes_a_status_and_gives_it_back() {
     let file = File::new(default_config());
     rewrite_status(&file.path, &running()).unwrap();

@@ -15,6 +15,7 @@ mod reader;
 mod rewrite;
 mod show;
 mod tree;
+mod words;
 
 pub use block::{
     Config, DeploymentEnvironment, MetaInfo, Output, RawTrajectories, Resources, RuntimeInfo, SftData, Status,

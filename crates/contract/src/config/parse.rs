@@ -10,8 +10,10 @@ use super::input::{
 };
 use super::job::{HarborJob, JobLimits, Retry, TrialLimits};
 use super::problem::Severity;
-use super::reader::{Bound, Section};
+use super::reader::Section;
+use super::words::Bound;
 use crate::secret::{Guarded, Secret, SecretUrl};
+use serde_json::Value;
 use std::path::Path;
 
 /// The version of the format that this reader knows.
@@ -222,6 +224,10 @@ fn task_source(mut s: Section<'_>) -> TaskSource {
         dataset_name: s.required_text("dataset_name", "path/to/tasks"),
         split: s.opt_text("split"),
     };
+    if matches!(source.dataset(), "." | "..") {
+        let message = "expected a path that ends in a name, which becomes the data set's";
+        s.error("dataset_name", format!("{message}; found {:?}", source.dataset_name));
+    }
     s.done(source)
 }
 
@@ -259,12 +265,16 @@ fn harbor_job(mut s: Section<'_>) -> HarborJob {
 
 fn globs(s: &mut Section<'_>, key: &'static str) -> Vec<String> {
     let globs = s.texts(key);
-    for glob in &globs {
+    check_globs(s, key, globs.iter().map(String::as_str));
+    globs
+}
+
+fn check_globs<'g>(s: &Section<'_>, key: &str, globs: impl Iterator<Item = &'g str>) {
+    for glob in globs {
         if let Err(error) = globset::Glob::new(glob) {
             s.error(key, format!("{glob:?} is not a glob: {}", error.kind()));
         }
     }
-    globs
 }
 
 fn retry(mut s: Section<'_>) -> Retry {
@@ -416,9 +426,10 @@ fn output(mut s: Section<'_>) -> Output {
 fn deployment_environment(mut s: Section<'_>) -> DeploymentEnvironment {
     let extra = s.table("extra");
     match extra.get("HARBOR_EXCLUDE_TASKS") {
-        None | Some(serde_json::Value::Null | serde_json::Value::String(_)) => {}
+        None | Some(Value::Null) => {}
+        Some(Value::String(ids)) => check_globs(&s, "extra", ids.split_whitespace()),
         Some(_) => {
-            s.error("extra", "expected HARBOR_EXCLUDE_TASKS to be a text: task ids, separated by spaces");
+            s.error("extra", "expected HARBOR_EXCLUDE_TASKS to be a text: task ids, separated by spaces")
         }
     }
     s.done(DeploymentEnvironment { extra: Guarded(extra) })

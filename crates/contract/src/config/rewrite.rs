@@ -123,7 +123,9 @@ fn rewrite(path: &Path, edits: impl Fn(&Map) -> Vec<Edit>) -> Result<(), Rewrite
         (text, tree) = (new, new_tree);
     }
     if text != old {
-        files::replace(path, text.as_bytes())?;
+        // A link stays a link: what it leads to is replaced.
+        let file = std::fs::canonicalize(path).map_err(FileError::at("resolve", path))?;
+        files::replace(&file, text.as_bytes())?;
     }
     Ok(())
 }

@@ -101,7 +101,8 @@ fn is_credential(key: &str) -> bool {
     /// They are named like credentials, and are a path and prices.
     const NONE: [&str; 4] =
         ["api_key_file", "input_cost_per_token", "output_cost_per_token", "cached_cost_per_token"];
-    key == "master_key" || (names_credential(key) && !NONE.contains(&key))
+    let master_key = key.to_ascii_lowercase().replace('-', "_").ends_with("master_key");
+    master_key || (names_credential(key) && !NONE.contains(&key))
 }
 
 /// A key or value in the text.
