@@ -101,7 +101,8 @@ pub fn mean_reward(trials: &[TrialSummary]) -> Option<f64> {
         let rewards = t.rewards.as_ref()?;
         rewards.get("reward").or_else(|| rewards.values().next()).copied()
     };
-    let sum: f64 = trials.iter().filter_map(reward).sum();
+    // The sum of nothing is -0.
+    let sum = trials.iter().filter_map(reward).fold(0.0, |sum, reward| sum + reward);
     if trials.is_empty() { None } else { Some(sum / trials.len() as f64) }
 }
 

@@ -422,7 +422,7 @@ impl Try {
         match tokio::time::timeout(TEAR_DOWN, environment.stop()).await {
             Ok(Ok(())) => {}
             Ok(Err(e)) => {
-                self.log.say(format_args!("tear-down failed: {e}; the next start removes what is left"))
+                self.log.say(format_args!("tear-down failed: {e}; the next start removes what is left"));
             }
             Err(_) => self.log.say("tear-down did not end; the next start removes what is left"),
         }

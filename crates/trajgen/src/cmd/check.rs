@@ -1,0 +1,179 @@
+//! `trajgen check`: everything that could fail later, in one pass.
+
+use crate::block::{self, BlockArgs};
+use crate::exit::{Code, Failure};
+use crate::run::{self, Work, load_config};
+use crate::terminal;
+use serde::Serialize;
+use trajgen_contract::config::{Severity, UpstreamKind};
+use trajgen_contract::layout::Block;
+use trajgen_contract::ledger::Ledger;
+
+/// Check config, tasks, environment, port, disk and upstream, and run nothing
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    block: BlockArgs,
+    /// Print as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Verdict {
+    Pass,
+    Warn,
+    Fail,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    what: &'static str,
+    verdict: Verdict,
+    says: String,
+    #[serde(skip)]
+    code: Option<Code>,
+}
+
+#[derive(Default)]
+struct Findings(Vec<Finding>);
+
+impl Findings {
+    fn add(&mut self, what: &'static str, outcome: Result<String, Failure>) {
+        let (verdict, says, code) = match outcome {
+            Ok(says) => (Verdict::Pass, says, None),
+            Err(failure) => (Verdict::Fail, failure.message, Some(failure.code)),
+        };
+        self.0.push(Finding { what, verdict, says, code });
+    }
+    fn warn(&mut self, what: &'static str, says: String) {
+        self.0.push(Finding { what, verdict: Verdict::Warn, says, code: None });
+    }
+}
+
+/// Runs the command. The exit code is that of the first failure.
+pub async fn run(args: &Args) -> Result<i32, Failure> {
+    let block = args.block.open()?;
+    let mut findings = Findings::default();
+    everything(args, &block, &mut findings).await;
+    let code = findings.0.iter().find_map(|f| f.code).map_or(0, |c| c as i32);
+    if args.json {
+        terminal::out_json(&findings.0);
+    } else {
+        for finding in &findings.0 {
+            let verdict = format!("{:?}", finding.verdict).to_uppercase();
+            terminal::out(format_args!("{verdict:<4}  {:<11}  {}", finding.what, finding.says));
+        }
+    }
+    Ok(code)
+}
+
+async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
+    let path = args.block.config_path(block);
+    let loaded = match load_config(&path) {
+        Ok(loaded) => loaded,
+        Err(failure) => return findings.add("config", Err(failure)),
+    };
+    let warnings = trajgen_contract::config::load(&path, |name| std::env::var(name).ok())
+        .problems
+        .iter()
+        .filter(|p| p.severity == Severity::Warning)
+        .count();
+    if warnings == 0 {
+        findings.add("config", Ok(format!("{} is valid", path.display())));
+    } else {
+        findings.warn("config", format!("{} is valid, with {warnings} warnings", path.display()));
+    }
+    let config = &loaded.config;
+    if block::is_in_use(block) {
+        findings.warn("block", "a run is in progress here".into());
+    } else {
+        let lock = block::lock(block).map(|lock| drop(lock));
+        findings.add("block", lock.map(|()| "writable and not in use".into()));
+    }
+    findings.add("disk", run::check_disk(block).map(|()| "there is room".into()));
+    let ledger = Ledger::load(block).map_err(Failure::from);
+    let n = ledger.as_ref().map(|l| l.entries().len()).unwrap_or(0);
+    let provider = run::provider_of(block);
+    let capabilities = provider.as_ref().map(|p| {
+        let c = p.capabilities();
+        format!(
+            "{}: limits by {}, users {}, networks {:?}",
+            p.kind(),
+            if c.hard_limits { "the kernel" } else { "a watchdog" },
+            if c.users { "yes" } else { "one only" },
+            c.networks
+        )
+    });
+    findings
+        .add("environment", capabilities.map_err(|e| Failure { code: e.code, message: e.message.clone() }));
+    if let (Ok(ledger), Ok(provider)) = (&ledger, &provider)
+        && !block::is_in_use(block)
+    {
+        let jobs_dir = block.root().join(&config.runtime_info.input.harbor_job.jobs_dir);
+        let work = Work::find(&run::Args::default_for(args.block.clone()), block, &loaded, &jobs_dir, ledger);
+        let says = work.and_then(|work| match work {
+            None => Ok("nothing is left to run".into()),
+            Some(work) => {
+                let refused: Vec<String> = work
+                    .planned
+                    .iter()
+                    .filter_map(|p| {
+                        run::refusal(&p.spec, &**provider).map(|why| format!("{}: {why}", p.spec.task_id))
+                    })
+                    .collect();
+                if refused.is_empty() {
+                    Ok(format!("{} trials would run", work.n_open()))
+                } else {
+                    Err(Failure::bad_input(refused.join("; ")))
+                }
+            }
+        });
+        findings.add("tasks", says);
+    }
+    findings.add("ledger", ledger.map(|_| format!("{n} entries")));
+    port(config, findings);
+    upstream(block, config, findings).await;
+    let network = &config.runtime_info.input.environment;
+    findings.add(
+        "network",
+        Ok(format!(
+            "tasks that say nothing reach: agent {}, verifier {}",
+            network.network,
+            network.verifier_network.map_or_else(|| "loopback only".into(), |n| n.to_string())
+        )),
+    );
+}
+
+fn port(config: &trajgen_contract::config::Config, findings: &mut Findings) {
+    let proxy = &config.runtime_info.input.litellm_proxy;
+    let host = proxy.host.as_deref().unwrap_or("127.0.0.1");
+    let says = std::net::TcpListener::bind((host, proxy.port))
+        .map(|_| if proxy.port == 0 { "any free one".into() } else { format!("{} is free", proxy.port) })
+        .map_err(|e| {
+            Failure::missing(format!(
+                "cannot listen on {host}:{}: {e}; end what listens there, or set litellm_proxy.port to 0",
+                proxy.port
+            ))
+        });
+    findings.add("port", says);
+}
+
+async fn upstream(block: &Block, config: &trajgen_contract::config::Config, findings: &mut Findings) {
+    for api in &config.runtime_info.input.llm_api {
+        let model = api.model_name();
+        let outcome = match run::upstream_of(block, config, Some(model)) {
+            Ok(upstream) => upstream
+                .check()
+                .await
+                .map(|()| match api.upstream() {
+                    UpstreamKind::Http(_) => format!("'{model}' answers"),
+                    _ => format!("'{model}' needs no network"),
+                })
+                .map_err(|e| Failure::missing(format!("'{model}' does not answer: {e}"))),
+            Err(failure) => Err(failure),
+        };
+        findings.add("upstream", outcome);
+    }
+}

@@ -1,0 +1,60 @@
+//! What a run says when it is over: its figures, and where everything is.
+
+use super::monitor::JobFigures;
+use super::setup::Work;
+use crate::terminal;
+use trajgen_contract::archive::ArchiveDir;
+use trajgen_contract::layout::{Block, SftDir};
+
+/// Prints it.
+pub fn print(
+    block: &Block,
+    work: &Work,
+    archive: &ArchiveDir,
+    exit_code: i32,
+    problem: Option<&str>,
+    json: bool,
+) {
+    let figures = JobFigures::read(&work.dir);
+    let results = figures.results();
+    let sft = SftDir::new(block.artifacts().join("sft_data").join(work.dir.name()));
+    let sft = Some(sft.path().to_owned()).filter(|p| p.exists());
+    if json {
+        terminal::out_json(&serde_json::json!({
+            "run": archive.id(),
+            "exit_code": exit_code,
+            "error": problem,
+            "job": work.dir.name(),
+            "results": results,
+            "job_dir": work.dir.path(),
+            "sft_dir": sft,
+            "archive": archive.path(),
+        }));
+        return;
+    }
+    let mean = results.mean_reward.map_or_else(|| "-".into(), |m| format!("{m:.3}"));
+    let cost = results.cost_usd.map_or_else(|| "unknown".into(), |c| format!("{c:.4} USD"));
+    let shown = |path: &std::path::Path| block.relative(path).display().to_string();
+    let mut rows = vec![
+        ("trials", format!("{} of {} over, {} errored", results.n_trials, figures.n_total, results.n_errors)),
+        ("mean reward", format!("{mean} ({} resolved)", results.resolved)),
+        ("tokens", format!("{} (cost {cost})", results.tokens)),
+        ("trajectories", shown(work.dir.path())),
+        ("figures", shown(&work.dir.result())),
+    ];
+    if let Some(sft) = &sft {
+        rows.push(("training data", shown(sft)));
+    }
+    rows.push(("report", shown(&archive.monitor())));
+    if matches!(exit_code, 130 | 143) {
+        rows.push(("go on with", format!("trajgen run --resume {}", work.dir.name())));
+    }
+    terminal::out("");
+    for (name, value) in rows {
+        terminal::out(format_args!("{name:>14}  {value}"));
+    }
+    if let Some(problem) = problem {
+        terminal::out("");
+        terminal::error(problem);
+    }
+}

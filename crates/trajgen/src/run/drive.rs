@@ -1,0 +1,340 @@
+//! The stages between a run's begin and its end: check, run, convert.
+
+use super::live::{Bar, LogWatcher, PlainLines, StatusWatcher};
+use super::session::Session;
+use super::setup::{self, Loaded, Work};
+use super::signals::Signals;
+use crate::exit::{Code, Failure};
+use crate::terminal;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Semaphore;
+use trajgen_contract::config::{Config, OnDisconnect, OnLimit, State};
+use trajgen_contract::event::Event;
+use trajgen_contract::files::FileError;
+use trajgen_contract::layout::{Block, SftDir};
+use trajgen_contract::ledger::Ledger;
+use trajgen_contract::result::{TrialResult, TrialSummary};
+use trajgen_proxy::{Proxy, ProxyConfig};
+use trajgen_rollout::environment::EnvironmentProvider;
+use trajgen_rollout::events::EventSink;
+use trajgen_rollout::job::{
+    self, Board, LedgerBook, QueueOptions, Queued, RetryPolicy, Stop, StopLevel, Watcher,
+};
+use trajgen_rollout::placement::Placement;
+use trajgen_rollout::trial::{LocalPlacement, SpendingLimits, TaskView, Tools, TrialSpec};
+
+/// What came of it.
+pub struct Done {
+    /// Trials whose last try ended in an error.
+    pub n_errors: u64,
+}
+
+/// Drives the run through its stages.
+pub async fn drive(
+    session: &mut Session,
+    work: &Work,
+    loaded: &Loaded,
+    block: &Block,
+    ledger: &mut Ledger,
+    signals: &Signals,
+) -> Result<Done, Failure> {
+    let config = &loaded.config;
+    let provider = setup::provider_of(block)?;
+    check_disk(block)?;
+    check_tasks(work, &*provider)?;
+    let swept = provider.sweep().await.map_err(Failure::missing)?;
+    if swept > 0 {
+        session.log.say(format_args!("removed {swept} environments that dead runs had left"));
+    }
+    session.log.say(format_args!("environments are of type {}", work.kind));
+    let snapshot = trajgen_contract::config::redact_text(&loaded.text, config);
+    if work.resumed {
+        set_aside_unfinished(work)?;
+    } else {
+        job::write_job_files(&work.dir, &work.plan, &work.planned, config, &snapshot, &work.tasks)
+            .map_err(|e| Failure::failed(e.to_string()))?;
+    }
+    let (events, stream) = EventSink::new();
+    let proxy = start_proxy(work, config, block, &events).await?;
+
+    session.stage("run", State::Running)?;
+    let result = {
+        let board = board(work);
+        let watchers = watchers(session, work);
+        let listener = std::thread::spawn(move || job::listen(&stream, board, watchers));
+        let outcome =
+            run_job(work, config, block, ledger, provider, proxy.clone(), events, &signals.stop).await;
+        if let Some(proxy) = proxy.and_then(Arc::into_inner) {
+            proxy.shutdown(Duration::from_secs(2)).await;
+        }
+        let (result, problem) =
+            listener.join().map_err(|_| Failure::failed("the job's listener panicked"))?;
+        outcome?;
+        if let Some(problem) = problem {
+            return Err(problem.into());
+        }
+        result
+    };
+    convert(session, work, config, block)?;
+    session.stage("archive", State::Completed)?;
+    stopped_early(&signals.stop, signals)?;
+    Ok(Done { n_errors: result.stats.n_errored_trials })
+}
+
+/// A job that stopped because something it needs was not there is no completed run.
+fn stopped_early(stop: &Stop, signals: &Signals) -> Result<(), Failure> {
+    let limit = stop.reason().starts_with("the job's limit");
+    if stop.level() == StopLevel::Run || signals.code().is_some() || limit {
+        return Ok(());
+    }
+    Err(Failure { code: Code::Missing, message: format!("the job stopped early: {}", stop.reason()) })
+}
+
+/// Whether there is room to start.
+pub fn check_disk(block: &Block) -> Result<(), Failure> {
+    const LEAST: u64 = 256 << 20;
+    let artifacts = block.artifacts();
+    let stat = rustix::fs::statvfs(&artifacts)
+        .map_err(|e| Failure::missing(format!("cannot look at the disk of {}: {e}", artifacts.display())))?;
+    let free = stat.f_bavail * stat.f_frsize;
+    if free < LEAST {
+        return Err(Failure::missing(format!(
+            "{} has {} MiB free; at least {} MiB are needed to start. Make room, for example with `trajgen clean`",
+            artifacts.display(),
+            free >> 20,
+            LEAST >> 20
+        )));
+    }
+    Ok(())
+}
+
+/// What no environment here can give is refused before anything starts.
+fn check_tasks(work: &Work, provider: &dyn EnvironmentProvider) -> Result<(), Failure> {
+    let mut seen = std::collections::BTreeSet::new();
+    let trials = work.planned.iter().filter(|p| p.finished.is_none()).map(|p| &p.spec);
+    let problems: Vec<String> = trials
+        .filter(|spec| seen.insert(&spec.task_id))
+        .filter_map(|spec| refusal(spec, provider).map(|why| format!("task {}: {why}", spec.task_id)))
+        .collect();
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::bad_input(format!(
+            "{} of {} tasks cannot run here:\n  {}\nExclude them (harbor_job.exclude_tasks), or run them where they can",
+            problems.len(),
+            seen.len(),
+            problems.join("\n  ")
+        )))
+    }
+}
+
+/// Why a trial's task cannot run here, if it cannot.
+pub fn refusal(spec: &TrialSpec, provider: &dyn EnvironmentProvider) -> Option<String> {
+    match TaskView::read(spec) {
+        Ok(task) => provider.refuse(&task.environment_spec(spec, Duration::from_secs(1), None)),
+        Err(problem) => Some(problem),
+    }
+}
+
+/// What a dead or cancelled try left makes room for the next, which starts afresh.
+fn set_aside_unfinished(work: &Work) -> Result<(), Failure> {
+    for trial in work.planned.iter().filter(|p| p.finished.is_none()) {
+        if trial.spec.trial_dir.exists() {
+            trajgen_rollout::trial::set_aside(&trial.spec, next_try(&trial.spec.trial_dir))?;
+        }
+    }
+    Ok(())
+}
+
+/// The number of a trial's next try: one more than were set aside.
+fn next_try(trial_dir: &Path) -> u32 {
+    let aside = std::fs::read_dir(trial_dir.join("tries")).map(|d| d.flatten().count()).unwrap_or(0);
+    u32::try_from(aside).unwrap_or(u32::MAX - 1) + 1
+}
+
+fn board(work: &Work) -> Board {
+    let ended: Vec<TrialSummary> =
+        work.planned.iter().filter_map(|p| p.finished.as_ref()).filter_map(TrialSummary::of).collect();
+    Board::new(
+        work.dir.clone(),
+        work.plan.job_id.clone(),
+        work.plan.started_at.clone(),
+        work.plan.trials.len(),
+        ended,
+    )
+}
+
+fn watchers(session: &Session, work: &Work) -> Vec<Box<dyn Watcher>> {
+    let (path, status) = session.status();
+    let finished = work.planned.len() - work.n_open();
+    let shown: Box<dyn Watcher> = if terminal::is_live() {
+        Box::new(Bar::new(work.plan.trials.len() as u64, finished))
+    } else {
+        Box::new(PlainLines)
+    };
+    vec![Box::new(LogWatcher(session.log.clone())), Box::new(StatusWatcher::new(path, status)), shown]
+}
+
+async fn start_proxy(
+    work: &Work,
+    config: &Config,
+    block: &Block,
+    events: &EventSink,
+) -> Result<Option<Arc<Proxy>>, Failure> {
+    if !work.calls_model() {
+        return Ok(None);
+    }
+    let input = &config.runtime_info.input;
+    let model = work.planned.iter().find_map(|p| p.spec.agent.model.as_deref());
+    let upstream = setup::upstream_of(block, config, model)?;
+    upstream.check().await.map_err(|e| {
+        Failure::missing(format!(
+            "the upstream of model '{}' does not answer: {e}",
+            model.unwrap_or_default()
+        ))
+    })?;
+    let agent = input.agent.first();
+    let job = work.dir.name();
+    let told = events.clone();
+    let jobs_dir = work.dir.path().parent().unwrap_or(block.root()).to_owned();
+    let mut proxy = ProxyConfig::new(jobs_dir, job.clone(), upstream);
+    if let Some(host) = &input.litellm_proxy.host {
+        proxy.hosts = vec![host.clone()];
+    }
+    proxy.port = input.litellm_proxy.port;
+    proxy.master_key =
+        input.litellm_proxy.master_key.as_ref().map(|k| k.expose().to_owned()).filter(|k| !k.is_empty());
+    proxy.temperature = agent.and_then(|a| a.temperature);
+    proxy.top_p = agent.and_then(|a| a.top_p);
+    proxy.on_disconnect = match input.litellm_proxy.on_disconnect {
+        OnDisconnect::Finish => trajgen_proxy::OnDisconnect::Finish,
+        OnDisconnect::Cancel => trajgen_proxy::OnDisconnect::Cancel,
+    };
+    proxy.max_body_bytes = usize::try_from(input.litellm_proxy.max_body_mb << 20).unwrap_or(usize::MAX);
+    proxy.secrets =
+        input.llm_api.iter().filter_map(|a| a.api_key.as_ref()).map(|k| k.expose().to_owned()).collect();
+    proxy.unix_socket = Some(socket_path(block)?);
+    proxy.on_recorded = Some(Arc::new(move |call: trajgen_proxy::Recorded| {
+        if let Some(trial) = call.trial {
+            told.send(Event::ModelCall {
+                trial,
+                success: call.success,
+                n_input_tokens: call.n_input_tokens,
+                n_output_tokens: call.n_output_tokens,
+                cost_usd: call.cost_usd,
+            });
+        }
+    }));
+    Proxy::start(proxy).await.map(|p| Some(Arc::new(p))).map_err(Failure::missing)
+}
+
+/// A socket's path is short (108 bytes at most), so it lies in the system's folder for temporary files.
+fn socket_path(block: &Block) -> Result<std::path::PathBuf, Failure> {
+    let folder = block.cache().join("sockets");
+    std::fs::create_dir_all(&folder).map_err(FileError::at("create the folder", &folder))?;
+    let path = folder.join(format!("{}.sock", std::process::id()));
+    if path.as_os_str().len() < 100 {
+        return Ok(path);
+    }
+    Ok(std::env::temp_dir().join(format!("trajgen-{}.sock", uuid::Uuid::new_v4().simple())))
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is one thing the job stands on")]
+async fn run_job(
+    work: &Work,
+    config: &Config,
+    block: &Block,
+    ledger: &mut Ledger,
+    provider: Arc<dyn EnvironmentProvider>,
+    proxy: Option<Arc<Proxy>>,
+    events: EventSink,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    let job = &config.runtime_info.input.harbor_job;
+    let scratch = block.cache().join("scratch");
+    std::fs::create_dir_all(&scratch).map_err(FileError::at("create the folder", &scratch))?;
+    let tools = Tools {
+        provider,
+        proxy,
+        events: events.clone(),
+        builds: Semaphore::new(job.n_concurrent_builds as usize),
+        verifiers: Semaphore::new(job.n_concurrent_verifiers.unwrap_or(job.n_concurrent) as usize),
+        scratch,
+    };
+    let placement: Arc<dyn Placement> = Arc::new(LocalPlacement(Arc::new(tools)));
+    let waiting: Vec<Queued> = work
+        .planned
+        .iter()
+        .filter(|p| p.finished.is_none())
+        .map(|p| Queued {
+            spec: Arc::new(p.spec.clone()),
+            next_try: next_try(&p.spec.trial_dir),
+            n_counted: 0,
+        })
+        .collect();
+    events.send(Event::JobStarted { job: work.dir.name(), n_trials: waiting.len(), resumed: work.resumed });
+    let limits = SpendingLimits {
+        max_usd: job.limits.max_usd,
+        max_tokens: job.limits.max_tokens,
+        max_calls: job.limits.max_calls,
+    };
+    let on_limit = match job.limits.on_limit {
+        OnLimit::Drain => StopLevel::Drain,
+        OnLimit::Cancel => StopLevel::Cancel,
+    };
+    let mut book = LedgerBook::open(block, ledger, &work.dir.name(), &work.planned, limits, on_limit);
+    let options = QueueOptions {
+        n_concurrent: job.n_concurrent as usize,
+        retry: RetryPolicy {
+            max_retries: job.max_retries,
+            min_wait: Duration::from_secs_f64(job.retry.min_wait_sec),
+            wait_multiplier: job.retry.wait_multiplier,
+            max_wait: Duration::from_secs_f64(job.retry.max_wait_sec),
+            include: job.retry.include.clone(),
+            exclude: job.retry.exclude.clone(),
+        },
+    };
+    job::run(waiting, &options, placement, &mut book, &events, stop).await;
+    book.close_unfinished().map_err(Failure::failed)?;
+    events.send(ended(work));
+    Ok(())
+}
+
+fn ended(work: &Work) -> Event {
+    let results: Vec<TrialResult> = work
+        .plan
+        .trials
+        .iter()
+        .filter_map(|t| trajgen_contract::result::read_trial(&work.dir.trial(&t.trial).result()).ok())
+        .collect();
+    let summaries: Vec<TrialSummary> = results.iter().filter_map(TrialSummary::of).collect();
+    let count = |is: &dyn Fn(&str) -> bool| {
+        summaries.iter().filter(|t| t.exception_type.as_deref().is_some_and(is)).count()
+    };
+    Event::JobEnded {
+        n_done: summaries.len(),
+        n_errored: count(&|_| true),
+        n_cancelled: count(&|e| e == "CancelledError"),
+        mean_reward: job::mean_reward(&summaries),
+    }
+}
+
+fn convert(session: &mut Session, work: &Work, config: &Config, block: &Block) -> Result<(), Failure> {
+    if !config.runtime_info.input.sft_conversion.enabled || !work.calls_model() {
+        return Ok(());
+    }
+    session.stage("convert", State::Converting)?;
+    let out = SftDir::new(
+        block.root().join(&config.runtime_info.input.sft_conversion.out_dir).join(work.dir.name()),
+    );
+    let options = crate::cmd::convert::options_of(config, work.dir.path(), out.path());
+    let report = trajgen_sft::convert(&options).map_err(|e| Failure::failed(e.to_string()))?;
+    session.log.say(format_args!(
+        "converted {} of {} trials, {} records",
+        report.converted, report.selected, report.im_records
+    ));
+    session.converted(report.im_records);
+    Ok(())
+}

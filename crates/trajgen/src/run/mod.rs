@@ -1,0 +1,122 @@
+//! `trajgen run`: prepare → check → run → convert → archive.
+
+mod closing;
+mod drive;
+mod live;
+mod monitor;
+mod session;
+mod settle;
+mod setup;
+mod signals;
+
+pub use drive::{check_disk, refusal};
+pub use monitor::JobFigures;
+pub use setup::{Work, load_config, provider_of, upstream_of};
+
+use crate::block::{self, BlockArgs};
+use crate::exit::{Code, Failure};
+use crate::terminal;
+use session::Session;
+use trajgen_contract::ledger::Ledger;
+use trajgen_rollout::job::Rerun;
+
+/// Run the whole pipeline: prepare, check, run, convert, archive
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(flatten)]
+    pub block: BlockArgs,
+    /// Go on with an interrupted job (the latest, or this one); finished trials are not repeated
+    #[arg(long, value_name = "JOB", num_args = 0..=1, default_missing_value = "")]
+    pub resume: Option<String>,
+    /// Run consumed tasks again: all, failed, or task ids
+    #[arg(long, value_name = "all|failed|ID", num_args = 1.., conflicts_with = "resume")]
+    pub rerun: Vec<String>,
+    /// Replace prepared tasks whose source has changed
+    #[arg(long)]
+    pub overwrite: bool,
+    /// An invalid task ends the run before it starts
+    #[arg(long)]
+    pub strict: bool,
+    /// Print what would run, and run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Exit with 4 when a trial ended in an error
+    #[arg(long)]
+    pub fail_on_error: bool,
+    /// Print the closing report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Args {
+    /// A plain run of `block`.
+    pub fn default_for(block: BlockArgs) -> Self {
+        Self {
+            block,
+            resume: None,
+            rerun: Vec::new(),
+            overwrite: false,
+            strict: false,
+            dry_run: false,
+            fail_on_error: false,
+            json: false,
+        }
+    }
+
+    fn rerun(&self) -> Rerun {
+        match self.rerun.as_slice() {
+            [] => Rerun::No,
+            [one] if one == "all" => Rerun::All,
+            [one] if one == "failed" => Rerun::Failed,
+            ids => Rerun::Ids(ids.to_vec()),
+        }
+    }
+}
+
+/// Runs the command; gives the exit code of a run that got as far as having one.
+pub async fn run(args: &Args) -> Result<i32, Failure> {
+    let block = args.block.open()?;
+    let config_path = args.block.config_path(&block);
+    let loaded = load_config(&config_path)?;
+    if let Some(host) = loaded.config.meta_info.other_host() {
+        return Err(Failure::bad_input(format!(
+            "this block belongs to host '{host}' (meta_info.resources.ip); run it there, or set it to 'local'"
+        )));
+    }
+    let _lock = block::lock(&block)?;
+    let jobs_dir = block.root().join(&loaded.config.runtime_info.input.harbor_job.jobs_dir);
+    for dead in session::archive_dead_runs(&block, &jobs_dir)? {
+        terminal::note(format_args!("{dead} had died; it is archived as interrupted"));
+    }
+    let mut ledger = Ledger::load(&block)?;
+    for warning in ledger.warnings() {
+        terminal::warning(warning);
+    }
+    settle::settle(&block, &jobs_dir, &mut ledger)?;
+    ledger.fold()?;
+
+    let Some(work) = Work::find(args, &block, &loaded, &jobs_dir, &ledger)? else { return Ok(0) };
+    if args.dry_run {
+        work.print(args.json);
+        return Ok(0);
+    }
+    let mut session = Session::begin(&block, &config_path, &loaded.config)?;
+    session.job(&work.dir.name());
+    terminal::note(format_args!("{} runs job {} ({} trials)", session.id(), work.dir.name(), work.n_open()));
+    let signals = signals::Signals::listen();
+    let outcome = drive::drive(&mut session, &work, &loaded, &block, &mut ledger, &signals).await;
+    let folded = ledger.fold().map_err(Failure::from);
+    let (exit_code, problem) = match outcome.and_then(|done| folded.map(|()| done)) {
+        Ok(done) if signals.code().is_none() && args.fail_on_error && done.n_errors > 0 => {
+            (Code::TrialErrors as i32, Some(format!("{} trials ended in errors", done.n_errors)))
+        }
+        Ok(_) => match signals.code() {
+            Some(code) => (code, Some("interrupted by a signal".to_owned())),
+            None => (0, None),
+        },
+        Err(failure) => (signals.code().unwrap_or(failure.code as i32), Some(failure.message)),
+    };
+    let archive = session.end(&jobs_dir, exit_code, problem.as_deref())?;
+    closing::print(&block, &work, &archive, exit_code, problem.as_deref(), args.json);
+    Ok(exit_code)
+}

@@ -1,0 +1,289 @@
+//! From a config file to work that can be done.
+
+use super::Args;
+use crate::exit::Failure;
+use crate::terminal;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use trajgen_contract::config::{self, Config, EnvironmentType, Severity};
+use trajgen_contract::files::FileError;
+use trajgen_contract::layout::{Block, JobDir};
+use trajgen_contract::ledger::Ledger;
+use trajgen_rollout::environment::EnvironmentProvider;
+use trajgen_rollout::environment::sandbox::{SandboxOptions, SandboxProvider};
+use trajgen_rollout::job::{self, Plan, PlanError, Planned, TaskDir};
+use trajgen_rollout::source;
+use trajgen_rollout::trial::AgentSpec;
+use trajgen_upstream::{Prices, Upstream, UpstreamConfig};
+
+/// A config and its text.
+pub struct Loaded {
+    /// The config.
+    pub config: Config,
+    /// The file's text.
+    pub text: String,
+}
+
+/// Reads the config, printing all its problems.
+pub fn load_config(path: &Path) -> Result<Loaded, Failure> {
+    let loaded = config::load(path, |name| std::env::var(name).ok());
+    for problem in &loaded.problems {
+        match problem.severity {
+            Severity::Warning => terminal::warning(problem),
+            Severity::Error => terminal::error(problem),
+        }
+    }
+    let errors = loaded.problems.iter().filter(|p| p.severity == Severity::Error).count();
+    let Some(config) = loaded.config else {
+        return Err(Failure::bad_input(format!(
+            "{} has {errors} error{}; nothing was started",
+            path.display(),
+            if errors == 1 { "" } else { "s" }
+        )));
+    };
+    let text = std::fs::read_to_string(path).map_err(FileError::at("read", path))?;
+    Ok(Loaded { config, text })
+}
+
+/// What a run will do.
+pub struct Work {
+    /// The job's folder.
+    pub dir: JobDir,
+    /// Its plan.
+    pub plan: Plan,
+    /// Its trials, finished ones included.
+    pub planned: Vec<Planned>,
+    /// The folder of prepared tasks.
+    pub tasks: PathBuf,
+    /// Where trials run.
+    pub kind: &'static str,
+    /// Whether the job goes on rather than starts.
+    pub resumed: bool,
+}
+
+impl Work {
+    /// What there is to do; none (and said so) when nothing is.
+    pub fn find(
+        args: &Args,
+        block: &Block,
+        loaded: &Loaded,
+        jobs_dir: &Path,
+        ledger: &Ledger,
+    ) -> Result<Option<Self>, Failure> {
+        let config = &loaded.config;
+        let input = &config.runtime_info.input;
+        let kind = environment_kind(config)?;
+        let agents = job::agents_of(input).map_err(plan_failure)?;
+        for agent in &agents {
+            trajgen_rollout::agent::registry::create(&agent.name, &agent.kwargs)
+                .map_err(Failure::bad_input)?;
+        }
+        let models: BTreeSet<&str> = agents.iter().filter_map(|a| a.model.as_deref()).collect();
+        if models.len() > 1 {
+            return Err(Failure::bad_input(
+                "a job over several models is not supported yet; run one job per model",
+            ));
+        }
+        let dataset = input.task_source.dataset().to_owned();
+        let tasks_dir = block.tasks(&dataset);
+        let tasks = prepare(args, block, config, &dataset)?;
+        let meaning = job::meaning_of(config, &dataset, &agents, kind);
+        match &args.resume {
+            Some(name) => {
+                let dir = job_to_resume(jobs_dir, name)?;
+                let plan = Plan::read(&dir).map_err(plan_failure)?;
+                let differences = job::differences(&plan.meaning, &meaning);
+                if !differences.is_empty() {
+                    return Err(Failure::bad_input(format!(
+                        "job {} cannot go on with this config, which changes what its trials mean:\n  {}\nSet these back, or start a new job without --resume",
+                        dir.name(),
+                        differences.join("\n  ")
+                    )));
+                }
+                let mut planned =
+                    job::specs(&plan, &dir, config, &dataset, &agents, &tasks, kind).map_err(plan_failure)?;
+                let taken = job::taken_by_others(&planned, ledger);
+                if !taken.is_empty() {
+                    terminal::note(format_args!(
+                        "left out, as another job has run their tasks meanwhile: {}",
+                        taken.join(", ")
+                    ));
+                    planned.retain(|p| !taken.contains(&p.spec.trial));
+                }
+                if planned.iter().all(|p| p.finished.is_some()) {
+                    terminal::out(format_args!("job {} is over: all its trials are finished", dir.name()));
+                    return Ok(None);
+                }
+                Ok(Some(Self { dir, plan, planned, tasks: tasks_dir, kind, resumed: true }))
+            }
+            None => {
+                let selection = job::select(&tasks, config, &dataset, &agents, ledger, &args.rerun())
+                    .map_err(plan_failure)?;
+                if selection.pairs.is_empty() {
+                    nothing_left(&selection, &dataset);
+                    return Ok(None);
+                }
+                let version = agent_version(&agents);
+                let prefix = input.harbor_job.job_name_prefix.as_deref();
+                let name = job::job_name(jobs_dir, prefix, &dataset, &agents, &version);
+                let dir = JobDir::new(jobs_dir.join(name));
+                let plan = job::plan(&selection, input.harbor_job.n_attempts, meaning);
+                let planned =
+                    job::specs(&plan, &dir, config, &dataset, &agents, &tasks, kind).map_err(plan_failure)?;
+                Ok(Some(Self { dir, plan, planned, tasks: tasks_dir, kind, resumed: false }))
+            }
+        }
+    }
+
+    /// Trials that are not over.
+    pub fn n_open(&self) -> usize {
+        self.planned.iter().filter(|p| p.finished.is_none()).count()
+    }
+
+    /// Whether any agent of the job calls a model.
+    pub fn calls_model(&self) -> bool {
+        self.planned.iter().any(|p| p.spec.agent.model.is_some())
+    }
+
+    /// For `--dry-run`.
+    pub fn print(&self, json: bool) {
+        let open: Vec<&Planned> = self.planned.iter().filter(|p| p.finished.is_none()).collect();
+        if json {
+            let trials: Vec<_> = open
+                .iter()
+                .map(|p| {
+                    serde_json::json!({
+                        "task_id": p.spec.task_id,
+                        "attempt": p.spec.attempt,
+                        "agent": p.spec.agent.name,
+                        "model": p.spec.agent.model,
+                    })
+                })
+                .collect();
+            terminal::out_json(
+                &serde_json::json!({"environment": self.kind, "resumed": self.resumed, "trials": trials}),
+            );
+            return;
+        }
+        terminal::out(format_args!(
+            "{} trials would run, in environments of type {}:",
+            open.len(),
+            self.kind
+        ));
+        for p in open {
+            let model = p.spec.agent.model.as_deref().unwrap_or("no model");
+            terminal::out(format_args!(
+                "  {}  attempt {}  {} ({model})",
+                p.spec.task_id, p.spec.attempt, p.spec.agent.name
+            ));
+        }
+    }
+}
+
+fn nothing_left(selection: &job::Selection, dataset: &str) {
+    terminal::out(format_args!(
+        "nothing left to run in '{dataset}': {} tasks are consumed{}",
+        selection.consumed,
+        if selection.excluded > 0 { format!(", {} are excluded", selection.excluded) } else { String::new() }
+    ));
+    terminal::out("to run tasks again: trajgen run --rerun all | --rerun failed | --rerun <task id>…");
+}
+
+fn agent_version(agents: &[AgentSpec]) -> String {
+    agents
+        .first()
+        .and_then(|a| trajgen_rollout::agent::registry::create(&a.name, &a.kwargs).ok())
+        .map(|a| a.version())
+        .unwrap_or_default()
+}
+
+fn prepare(args: &Args, block: &Block, config: &Config, dataset: &str) -> Result<Vec<TaskDir>, Failure> {
+    let task_source = &config.runtime_info.input.task_source;
+    let source = block.root().join(&task_source.dataset_name);
+    let options = source::PrepareOptions { overwrite: args.overwrite, strict: args.strict };
+    let target = block.tasks(dataset);
+    let prepared = source::prepare(task_source.provider, &source, dataset, &target, &options)?;
+    crate::cmd::prepare::report(&prepared);
+    Ok(prepared.tasks.into_iter().map(|id| TaskDir { path: target.join(&id), id }).collect())
+}
+
+fn job_to_resume(jobs_dir: &Path, name: &str) -> Result<JobDir, Failure> {
+    if !name.is_empty() {
+        let plain = !name.contains('/') && name != ".." && name != ".";
+        let dir = JobDir::new(jobs_dir.join(name));
+        return if plain && dir.path().is_dir() {
+            Ok(dir)
+        } else {
+            Err(Failure::bad_input(format!(
+                "--resume {name}: there is no such job in {}",
+                jobs_dir.display()
+            )))
+        };
+    }
+    let mut jobs: Vec<(String, JobDir)> = std::fs::read_dir(jobs_dir)
+        .map(|entries| {
+            entries
+                .flatten()
+                .map(|e| JobDir::new(e.path()))
+                .filter_map(|dir| Plan::read(&dir).ok().map(|plan| (plan.started_at, dir)))
+                .collect()
+        })
+        .unwrap_or_default();
+    jobs.sort_by(|a, b| a.0.cmp(&b.0));
+    jobs.pop()
+        .map(|(_, dir)| dir)
+        .ok_or_else(|| Failure::bad_input(format!("--resume: there is no job in {}", jobs_dir.display())))
+}
+
+fn plan_failure(error: PlanError) -> Failure {
+    match error {
+        PlanError::File(e) => e.into(),
+        PlanError::Input(message) => Failure::bad_input(message),
+    }
+}
+
+fn environment_kind(config: &Config) -> Result<&'static str, Failure> {
+    match config.runtime_info.input.environment.r#type {
+        EnvironmentType::Auto | EnvironmentType::Sandbox => Ok("sandbox"),
+        other => Err(Failure::bad_input(format!(
+            "environment.type: '{other}' is not supported yet; use 'sandbox' or 'auto'"
+        ))),
+    }
+}
+
+/// The provider of the job's environments.
+pub fn provider_of(block: &Block) -> Result<Arc<dyn EnvironmentProvider>, Failure> {
+    let options = SandboxOptions { cache: block.cache(), any_image: false };
+    let provider = SandboxProvider::new(options).map_err(Failure::missing)?;
+    Ok(Arc::new(provider))
+}
+
+/// The upstream of the job's model.
+pub fn upstream_of(
+    block: &Block,
+    config: &Config,
+    model: Option<&str>,
+) -> Result<Arc<dyn Upstream>, Failure> {
+    let apis = &config.runtime_info.input.llm_api;
+    let api = apis.iter().find(|api| model.is_none_or(|m| api.model_name() == m)).ok_or_else(|| {
+        Failure::bad_input("runtime_info.input.llm_api: there is no entry for the agent's model")
+    })?;
+    trajgen_upstream::connect(UpstreamConfig {
+        api_base_url: api.api_base_url.expose().to_owned(),
+        api_key: api.api_key.as_ref().map(|k| k.expose().to_owned()).unwrap_or_default(),
+        model: api.model.clone(),
+        prices: Prices {
+            input: api.input_cost_per_token,
+            output: api.output_cost_per_token,
+            cached: api.cached_cost_per_token,
+        },
+        request_timeout: Duration::from_secs_f64(api.request_timeout_sec),
+        max_retries: api.max_retries,
+        max_in_flight: api.max_in_flight.map(|n| n as usize),
+        drop_params: api.drop_params.clone(),
+        base_dir: block.root().to_owned(),
+    })
+    .map_err(Failure::bad_input)
+}

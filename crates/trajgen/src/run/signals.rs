@@ -1,0 +1,48 @@
+//! Ctrl-C and SIGTERM: the first asks the job to stop, the second ends the process.
+
+use crate::exit::Code;
+use crate::terminal;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use tokio::signal::unix::{SignalKind, signal};
+use trajgen_rollout::job::{Stop, StopLevel};
+
+/// What signals have asked for.
+#[derive(Debug, Clone)]
+pub struct Signals {
+    /// What the job listens to.
+    pub stop: Stop,
+    code: Arc<AtomicI32>,
+}
+
+impl Signals {
+    /// Starts listening.
+    pub fn listen() -> Self {
+        let signals = Self { stop: Stop::default(), code: Arc::default() };
+        for (kind, code, name) in [
+            (SignalKind::interrupt(), Code::Interrupted as i32, "Ctrl-C"),
+            (SignalKind::terminate(), Code::Terminated as i32, "SIGTERM"),
+        ] {
+            let Ok(mut stream) = signal(kind) else { continue };
+            let signals = signals.clone();
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() {
+                    if signals.code.compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst).is_err() {
+                        // The second one. Environments end with the process; the next start archives the run.
+                        std::process::exit(code);
+                    }
+                    terminal::note(format_args!(
+                        "{name}: no further trials start, running ones are cancelled and recorded; once more to end now"
+                    ));
+                    signals.stop.ask(StopLevel::Cancel, format!("interrupted by {name}"));
+                }
+            });
+        }
+        signals
+    }
+
+    /// The exit code a signal asked for.
+    pub fn code(&self) -> Option<i32> {
+        Some(self.code.load(Ordering::SeqCst)).filter(|c| *c != 0)
+    }
+}
