@@ -429,7 +429,7 @@ fn deployment_environment(mut s: Section<'_>) -> DeploymentEnvironment {
         None | Some(Value::Null) => {}
         Some(Value::String(ids)) => check_globs(&s, "extra", ids.split_whitespace()),
         Some(_) => {
-            s.error("extra", "expected HARBOR_EXCLUDE_TASKS to be a text: task ids, separated by spaces")
+            s.error("extra", "expected HARBOR_EXCLUDE_TASKS to be a text: task ids, separated by spaces");
         }
     }
     s.done(DeploymentEnvironment { extra: Guarded(extra) })
