@@ -241,7 +241,7 @@ fn recorded_agents<'a>(
         evals
             .into_iter()
             .flat_map(|e| e.keys())
-            .filter_map(|key| key.split("__").next())
+            .filter_map(|key| key.split_once("__").map(|(agent, _)| agent))
             .filter(|n| !n.is_empty()),
     )
 }
