@@ -86,8 +86,9 @@ fn package(section: Section<'_>) -> Option<Package> {
     })
 }
 
-/// `network_mode` and `allowed_hosts`; none when the section has neither.
-fn network(section: &Section<'_>) -> Option<NetworkPolicy> {
+/// `network_mode` and `allowed_hosts`; none when the section has neither. In the section of a phase even
+/// an empty list needs the mode, as in Harbor.
+fn network(section: &Section<'_>, is_phase: bool) -> Option<NetworkPolicy> {
     let modes = [
         ("public", NetworkMode::Public),
         ("no-network", NetworkMode::NoNetwork),
@@ -96,7 +97,9 @@ fn network(section: &Section<'_>) -> Option<NetworkPolicy> {
     let (mode, hosts) = (section.choice("network_mode", &modes), section.strings("allowed_hosts"));
     let listed = hosts.as_ref().is_some_and(|hosts| !hosts.is_empty());
     let silent = !section.has("network_mode");
-    if listed && (silent || mode.is_some_and(|mode| mode != NetworkMode::Allowlist)) {
+    let needs_mode = silent && (listed || (is_phase && hosts.is_some()));
+    let other_mode = listed && mode.is_some_and(|mode| mode != NetworkMode::Allowlist);
+    if needs_mode || other_mode {
         section.error(
             "allowed_hosts",
             "holds only with network_mode = \"allowlist\"; set that, or remove the list",
@@ -116,7 +119,7 @@ fn agent(section: Section<'_>) -> AgentSection {
     let read = AgentSection {
         timeout_sec: section.positive("timeout_sec"),
         user: section.user("user"),
-        network: network(&section),
+        network: network(&section, true),
     };
     section.finish();
     read
@@ -129,7 +132,7 @@ fn verifier(section: Section<'_>) -> VerifierSection {
         timeout_sec: section.positive("timeout_sec").unwrap_or(defaults.timeout_sec),
         env: section.string_table("env"),
         user: section.user("user"),
-        network: network(&section),
+        network: network(&section, true),
         environment_mode: section.choice("environment_mode", &modes),
         environment: section.section("environment").map(environment),
         collect: section.sections("collect").into_iter().filter_map(collect_hook).collect(),
@@ -171,7 +174,7 @@ fn service(section: &Section<'_>) -> String {
 
 fn environment(section: Section<'_>) -> EnvironmentSection {
     let defaults = EnvironmentSection::default();
-    let cpus = section.positive("cpus");
+    let cpus = section.limit("cpus");
     if cpus.is_some_and(|cpus| cpus.fract() != 0.0) {
         section.warn("cpus", "Harbor takes whole CPUs only");
     }
@@ -186,7 +189,7 @@ fn environment(section: Section<'_>) -> EnvironmentSection {
         tpu: section.section("tpu").and_then(tpu),
         env: section.string_table("env"),
         workdir: section.string("workdir"),
-        network: network(&section).or_else(|| older_network(&section)),
+        network: network(&section, false).or_else(|| older_network(&section)),
         skills_dir: section.string("skills_dir"),
         healthcheck: section.section("healthcheck").and_then(healthcheck),
         mcp_servers: section.sections("mcp_servers").into_iter().filter_map(mcp_server).collect(),
@@ -216,9 +219,16 @@ fn older_network(section: &Section<'_>) -> Option<NetworkPolicy> {
 
 /// MiB, from `key` or from its older spelling: `"2G"`, `"512M"`, `"1024K"`.
 fn size(section: &Section<'_>, key: &'static str, older: &'static str) -> Option<u64> {
-    let size = section.count(key);
-    if size == Some(0) {
-        section.error(key, "is 0, expected MiB above 0");
+    let size = section.limit(key);
+    if size.is_some_and(|size| size.fract() != 0.0) {
+        section.error(key, "is no whole number of MiB");
+    }
+    let size = size.map(|size| size as u64);
+    if !section.is_string(older) {
+        if section.has(older) {
+            section.warn(older, format!("is an older spelling and no string, ignored; write {key} (MiB)"));
+        }
+        return size;
     }
     let Some(text) = section.string(older) else { return size };
     section.warn(older, format!("is an older spelling; write {key} (MiB)"));
@@ -245,6 +255,9 @@ fn size(section: &Section<'_>, key: &'static str, older: &'static str) -> Option
 
 fn tpu(section: Section<'_>) -> Option<Tpu> {
     let (kind, topology) = (section.required_string("type"), section.required_string("topology"));
+    if kind.as_deref() == Some("") {
+        section.error("type", "is empty; expected a type like 'v6e'");
+    }
     if let Some(topology) = &topology
         && !fits(r"\A[1-9]\d*(x[1-9]\d*)+\z", topology.trim())
     {

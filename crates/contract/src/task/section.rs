@@ -153,6 +153,15 @@ impl<'a> Section<'a> {
         self.read(key, "a number from 0", |value| number(value).filter(|n| (0.0..=LARGEST).contains(n)))
     }
 
+    /// A figure of which 0 means none, as containers' limits have it: said in a warning.
+    pub(super) fn limit(&self, key: &'static str) -> Option<f64> {
+        let limit = self.not_negative(key)?;
+        if limit == 0.0 {
+            self.warn(key, "is 0, which sets no limit; leave it out");
+        }
+        Some(limit).filter(|limit| *limit > 0.0)
+    }
+
     /// A whole number from 0.
     pub(super) fn count(&self, key: &'static str) -> Option<u64> {
         self.read(key, "a whole number from 0", |value| {
@@ -208,6 +217,11 @@ impl<'a> Section<'a> {
     /// Whether the value is a table, without a word when it is not.
     pub(super) fn is_table(&self, key: &'static str) -> bool {
         self.get(key).is_some_and(|value| value.get_ref().is_table())
+    }
+
+    /// Whether the value is a string, without a word when it is not.
+    pub(super) fn is_string(&self, key: &'static str) -> bool {
+        self.get(key).is_some_and(|value| value.get_ref().is_str())
     }
 
     /// A table whose keys are the task's own business.
@@ -295,11 +309,12 @@ impl<'a> Section<'a> {
     }
 }
 
-/// A finite number.
+/// A finite number; one in quotes counts, as in Harbor.
 fn number(value: &DeValue<'_>) -> Option<f64> {
     let number = match value {
         DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok()? as f64,
         DeValue::Float(float) => float.as_str().parse().ok()?,
+        DeValue::String(text) => text.trim().parse().ok()?,
         _ => return None,
     };
     number.is_finite().then_some(number)

@@ -151,8 +151,8 @@ fn all_problems_come_in_one_pass_with_their_lines() {
         "task.toml:2: metadata: found the number 3, expected a table",
         "task.toml:6: agent.timeout_sec: found the string \"long\", expected a number above 0",
         "task.toml:7: agent.allowed_hosts: holds only with network_mode = \"allowlist\"",
-        "task.toml:9: environment.cpus: found the number -1, expected a number above 0",
-        "task.toml:10: environment.memory_mb: found the number 1.5, expected a whole number from 0",
+        "task.toml:9: environment.cpus: found the number -1, expected a number from 0",
+        "task.toml:10: environment.memory_mb: is no whole number of MiB",
         "task.toml:12: environment.env.A: found the number 1, expected a string (put it in quotes)",
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
@@ -168,6 +168,7 @@ fn single_problems_are_named() {
         ("[agent]\ntimeout_sec = inf", "expected a number above 0"),
         ("[agent]\ntimeout_sec = 1e300", "expected a number above 0"),
         ("[agent]\ntimeout_sec = 0", "expected a number above 0"),
+        ("[agent]\nallowed_hosts = []", "holds only with"),
         ("[agent]\nuser = -1", "expected a user's name or number"),
         ("[agent]\nnetwork_mode = \"none\"", "expected one of 'public', 'no-network', 'allowlist'"),
         ("[environment]\nnetwork_mode = \"public\"\nallowed_hosts = [\"a.b\"]", "holds only with"),
@@ -195,6 +196,17 @@ fn single_problems_are_named() {
         let found = refused(toml);
         assert!(found.iter().any(|found| found.contains(says)), "{toml}: {says} is not in {found:#?}");
     }
+}
+
+#[test]
+fn figures_are_read_as_harbor_reads_them() {
+    let (task, warnings) = load(
+        "[agent]\ntimeout_sec = \"5\"\n[environment]\ncpus = 0\nmemory_mb = 2048.0\nmemory = 512\nallowed_hosts = []\n",
+    );
+    let environment = &task.definition().environment;
+    assert_eq!(task.definition().agent.timeout_sec, Some(5.0));
+    assert_eq!((environment.cpus, environment.memory_mb), (None, Some(2048)));
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
 }
 
 #[test]
