@@ -89,7 +89,7 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
     if block::is_in_use(block) {
         findings.warn("block", "a run is in progress here".into());
     } else {
-        let lock = block::lock(block).map(|lock| drop(lock));
+        let lock = block::lock(block).map(drop);
         findings.add("block", lock.map(|()| "writable and not in use".into()));
     }
     findings.add("disk", run::check_disk(block).map(|()| "there is room".into()));
