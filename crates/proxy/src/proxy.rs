@@ -235,6 +235,12 @@ impl Proxy {
         self.trials().get(trial).map(|trial| trial.usage())
     }
 
+    /// How many calls are under way.
+    #[must_use]
+    pub fn n_calls_under_way(&self) -> usize {
+        self.shared.calls.len()
+    }
+
     /// Stops accepting, gives calls under way `grace` to end, cancels the rest, syncs every log.
     pub async fn shutdown(mut self, grace: Duration) {
         self.stopping.cancel();
