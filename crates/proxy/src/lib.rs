@@ -13,9 +13,11 @@ mod proxy;
 mod record;
 mod redact;
 mod request;
+mod resolved;
 mod route;
 mod server;
 mod trial;
 
 pub use proxy::{OnDisconnect, Proxy, ProxyConfig, ProxyError, RecordedHook};
+pub use resolved::resolved_config_yaml;
 pub use trial::{ModelFailure, Recorded, Route, TrialKey, TrialLimits, TrialUsage};
