@@ -306,3 +306,6 @@ impl FileUse {
         1.0 - (self.rewritten as f64 / 3.0).clamp(0.0, 1.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -127,3 +127,6 @@ static TEST_FILE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 pub(super) fn is_test_file(path: &str) -> bool {
     finds(&TEST_FILE, path)
 }
+
+#[cfg(test)]
+mod tests;
