@@ -19,8 +19,15 @@ pub(super) fn parse(text: &str) -> Result<(Definition, Vec<Problem>), Vec<Proble
     })?;
     let mut definition = definition(&Section::new(document.get_ref(), None, String::new(), &report));
     definition.unknown = report.unknown.take();
-    let errors = report.errors.take();
-    if errors.is_empty() { Ok((definition, report.warnings.take())) } else { Err(errors) }
+    let (mut errors, mut warnings) = (report.errors.take(), report.warnings.take());
+    warnings.sort_by_key(|problem| problem.line);
+    if errors.is_empty() {
+        return Ok((definition, warnings));
+    }
+    // A misspelt key often explains a missing one.
+    errors.extend(warnings);
+    errors.sort_by_key(|problem| problem.line);
+    Err(errors)
 }
 
 fn definition(top: &Section<'_>) -> Definition {

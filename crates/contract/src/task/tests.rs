@@ -130,8 +130,8 @@ fn unknown_keys_are_kept_and_warned_about_with_the_nearest_name() {
     assert_eq!(
         shown,
         [
-            "task.toml:3: agent.timeout_secs: unknown key, ignored; did you mean 'timeout_sec'?",
             "task.toml:1: colour: unknown key, ignored",
+            "task.toml:3: agent.timeout_secs: unknown key, ignored; did you mean 'timeout_sec'?",
             "task.toml:4: new: unknown key, ignored",
         ]
     );
@@ -159,6 +159,19 @@ fn all_problems_come_in_one_pass_with_their_lines() {
     for expected in expected {
         assert!(found.iter().any(|found| found.starts_with(expected)), "{expected} is not in {found:#?}");
     }
+    assert!(found.is_sorted_by_key(|found| found.split(':').nth(1).unwrap().parse::<u32>().unwrap()));
+}
+
+#[test]
+fn a_misspelt_key_is_told_beside_the_missing_one() {
+    let found = refused("[environment.healthcheck]\ncomand = \"true\"\n").join("\n");
+    assert!(found.contains("command: is missing") && found.contains("did you mean 'command'?"), "{found}");
+}
+
+#[test]
+fn nothing_a_task_says_acts_on_a_terminal() {
+    let found = refused("[agent]\nuser = 1\ntimeout_sec = \"\\u001b[2J\"\n").join("\n");
+    assert!(found.contains("\\u{1b}[2J") && !found.contains('\u{1b}'), "{found}");
 }
 
 #[test]

@@ -35,7 +35,8 @@ pub(super) fn tasks(
         }
         Err(e) => return Err(FileError::at("read", &path)(e).into()),
     };
-    let (ids, doubled) = entries(&text);
+    // What is listed goes to terminals.
+    let (ids, doubled) = entries(&text.replace(|c: char| c.is_control() && !c.is_whitespace(), "\u{fffd}"));
     if ids.is_empty() {
         return Err(no_tasks(format!("its {MANIFEST} names no task; put one id on each line")));
     }

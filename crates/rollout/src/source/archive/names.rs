@@ -14,7 +14,8 @@ impl Names {
     /// Says what is wrong with the name, or with which earlier one it clashes.
     pub(super) fn add(&mut self, name: &[u8], is_folder: bool) -> Result<PathBuf, String> {
         let Ok(name) = std::str::from_utf8(name) else {
-            return Err(format!("has a member whose name is not UTF-8: '{}'", String::from_utf8_lossy(name)));
+            let shown = String::from_utf8_lossy(name);
+            return Err(format!("has a member whose name is not UTF-8: '{}'", shown.escape_debug()));
         };
         let shown = name.escape_debug();
         if name.starts_with('/') || name.get(1..3) == Some(":/") {
