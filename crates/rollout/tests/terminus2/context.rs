@@ -103,7 +103,7 @@ async fn early_summaries_can_be_turned_off() {
 #[tokio::test]
 async fn a_conversation_that_is_too_long_loses_its_end_and_is_summarised() {
     let bench = Bench::new(
-        json!({"max_turns": 4}),
+        json!({"max_turns": 5}),
         [
             with_usage(idle(), 1_000, 10),
             with_usage(idle(), 30_000, 10),
@@ -112,6 +112,7 @@ async fn a_conversation_that_is_too_long_loses_its_end_and_is_summarised() {
             says("the summary"),
             says("the questions"),
             says("the answers"),
+            with_usage(idle(), 26_000, 10),
             says(idle()),
         ],
     )
@@ -120,7 +121,8 @@ async fn a_conversation_that_is_too_long_loses_its_end_and_is_summarised() {
     let asked = bench.model.asked();
     let lengths: Vec<usize> = asked.iter().map(|body| body["messages"].as_array().unwrap().len()).collect();
     // 32,010 tokens and the prompt do not fit; without the latest two exchanges 4,000 are free.
-    assert_eq!(lengths, [1, 3, 5, 7, 3, 1, 5, 4]);
+    // What was learned about the model's size then leads to no early summary later.
+    assert_eq!(lengths, [1, 3, 5, 7, 3, 1, 5, 4, 6]);
     let summary = Trajectory::read(&bench.file("trajectory.summarization-1-summary.json")).unwrap();
     let copied = summary.steps.iter().filter(|step| step.is_copied_context == Some(true)).count();
     assert_eq!((copied, summary.steps.len()), (2, 4));

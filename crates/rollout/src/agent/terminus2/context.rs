@@ -51,9 +51,10 @@ impl Run<'_> {
             }
             Err(error) => return Err(error.into_failure()),
         }
-        // The model's word on its size beats whatever was configured.
-        self.limit = self.limit.min(self.conversation.tokens() + estimate(&prompt.text));
-        self.conversation.drop_latest(self.limit, FREE_FOR_SUMMARY);
+        // The model's word on its size beats what was configured, but only here: the size is an
+        // estimate, and early summaries must not follow from it.
+        let fits = self.limit.min(self.conversation.tokens() + estimate(&prompt.text));
+        self.conversation.drop_latest(fits, FREE_FOR_SUMMARY);
         let shorter = self.shorter().await?;
         match self.put(&shorter).await {
             Ok(reply) => return Ok((shorter, reply)),

@@ -39,7 +39,7 @@ pub(super) struct Run<'a> {
     client: Client,
     pub(super) conversation: Conversation,
     pub(super) record: Record,
-    /// What fits the model, tokens; lowered when the model says that less does.
+    /// What fits the model, tokens.
     pub(super) limit: u64,
     max_output: Option<u64>,
     /// Summaries begun so far.
@@ -69,6 +69,15 @@ impl<'a> Run<'a> {
             rollout_details: options.collect_rollout_details,
         };
         let limit = options.max_input_tokens.or(endpoint.max_input_tokens).unwrap_or(UNKNOWN_CONTEXT);
+        if options.enable_summarize && limit <= options.proactive_summarization_threshold.saturating_mul(2) {
+            tracing::warn!(
+                trial = context.trial_name,
+                limit,
+                threshold = options.proactive_summarization_threshold,
+                "most of the model's context lies below the threshold, so the conversation will be summarised again and \
+                 again; a smaller agent.kwargs.proactive_summarization_threshold avoids that"
+            );
+        }
         let max_output = options.max_output_tokens.or(endpoint.max_output_tokens);
         let agent = Agent {
             name: "terminus-2".to_owned(),
