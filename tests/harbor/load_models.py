@@ -5,7 +5,8 @@
 
 Needs the package `harbor` (0.24). Prints what was checked and exits 0, or prints each difference as
 `FILE: KEY: what` and exits 1. Beside the round trip it lets Harbor compute the job's figures from the
-trials and compares them with the job's `result.json`.
+trials and, where a trial's task is still in its place, the task's checksum and digest, and compares
+them with what was written.
 """
 
 import json
@@ -17,12 +18,14 @@ from pathlib import Path
 
 warnings.simplefilter("ignore")
 
+from dirhash import dirhash
 from harbor.metrics.mean import Mean
 from harbor.models.job.config import JobConfig
 from harbor.models.job.lock import JobLock, TrialLock
 from harbor.models.job.result import JobResult, JobStats
 from harbor.models.trial.config import TrialConfig
 from harbor.models.trial.result import TrialResult
+from harbor.publisher.packager import Packager
 from harbor.utils.pass_at_k import compute_pass_at_k_by_evals
 
 # Written for older readers; Harbor takes the fields with the longer names.
@@ -149,6 +152,19 @@ def compare_figures(job: JobResult, trials: list[TrialResult], report: Report) -
             )
 
 
+def compare_task(result: TrialResult, lock: TrialLock | None, report: Report) -> None:
+    """Compares a task's two digests with Harbor's own, if the task is still where it was."""
+    path = result.config.task.path
+    if path is None or not (path / "task.toml").exists():
+        return
+    checksum = dirhash(path, "sha256")
+    if result.task_checksum != checksum:
+        report.add("task_checksum", f"{result.task_checksum}; Harbor has {checksum}")
+    digest = "sha256:" + Packager.compute_content_hash(path)[0]
+    if lock is not None and lock.task.digest != digest:
+        report.add("lock: task.digest", f"{lock.task.digest}; Harbor has {digest}")
+
+
 def main() -> int:
     if len(sys.argv) != 2:
         print(__doc__, file=sys.stderr)
@@ -171,6 +187,7 @@ def main() -> int:
                 results.append(result)
             if config is not None and result.config.model_dump() != config.model_dump():
                 report.add("config", "differs from the trial's config.json")
+            compare_task(result, trial_lock, report)
             if result.trial_name != trial_dir.name:
                 report.add("trial_name", f"{result.trial_name!r} is not the folder's name")
             if job is not None and config is not None and config.job_id != job.id:

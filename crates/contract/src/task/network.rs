@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn hosts_come_into_one_form() {
         for (entry, expected) in [
-            ("PyPI.org.", "pypi.org"),
+            ("Mirror.Example.org.", "mirror.example.org"),
             ("*.Example.com", "*.example.com"),
             ("192.0.2.1", "192.0.2.1"),
             ("2001:0db8::0001", "2001:db8::1"),
@@ -113,8 +113,8 @@ mod tests {
         for entry in [
             "",
             "  ",
-            "https://pypi.org",
-            "pypi.org:443",
+            "https://mirror.example.org",
+            "mirror.example.org:443",
             "a/b",
             "*",
             "a.*.b",

@@ -79,7 +79,7 @@ fn every_section_is_read() {
     );
     assert_eq!((d.agent.timeout_sec, d.agent.user.as_deref()), (Some(900.0), Some("1000")));
     let hosts = &d.agent.network.as_ref().unwrap().allowed_hosts;
-    assert_eq!(hosts, &["pypi.org", "*.pythonhosted.org", "10.0.0.0/8"]);
+    assert_eq!(hosts, &["mirror.example.org", "*.files.example.org", "10.0.0.0/8"]);
     let v = &d.verifier;
     assert_eq!((v.timeout_sec, v.user.as_deref(), v.stop_leftovers), (120.5, Some("root"), Some(true)));
     assert_eq!(v.network.as_ref().unwrap().mode, NetworkMode::NoNetwork);
@@ -143,7 +143,7 @@ fn unknown_keys_are_kept_and_warned_about_with_the_nearest_name() {
 fn all_problems_come_in_one_pass_with_their_lines() {
     let found = refused(
         "version = 1.0\nmetadata = 3\n[task]\nname = \"plain\"\n[agent]\ntimeout_sec = \"long\"\n\
-         allowed_hosts = [\"pypi.org\"]\n[environment]\ncpus = -1\nmemory_mb = 1.5\n[environment.env]\nA = 1\n",
+         allowed_hosts = [\"mirror.example.org\"]\n[environment]\ncpus = -1\nmemory_mb = 1.5\n[environment.env]\nA = 1\n",
     );
     let expected = [
         "task.toml:1: version: found the number 1.0, expected a string",
