@@ -6,15 +6,15 @@
 
 pub mod archive;
 pub mod atif;
-pub mod ledger;
 pub mod config;
 pub mod event;
 pub mod files;
 pub mod harbor;
 pub mod layout;
+pub mod ledger;
 pub mod outcome;
-pub mod result;
-pub mod task;
-pub mod secret;
 pub mod record;
 pub mod redact;
+pub mod result;
+pub mod secret;
+pub mod task;
