@@ -26,10 +26,10 @@ pub(super) fn tasks(
             if all.is_empty() {
                 return Err(no_tasks(format!("has neither a {MANIFEST} nor a folder with a task.toml")));
             }
-            let found = count(all.len(), "task", "tasks");
             prepared.warnings.push(format!(
-                "{} has no {MANIFEST}: all {found} in it are taken, verified or not",
-                source.display()
+                "{} has no {MANIFEST}: every task in it is taken, verified or not ({})",
+                source.display(),
+                all.len()
             ));
             return Ok(all);
         }
