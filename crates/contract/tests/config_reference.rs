@@ -42,7 +42,7 @@ fn section(schema: &Value, table: &Value, path: &str, page: &mut String) {
             Value::Null if inner.is_some() => String::new(),
             default => format!("`{default}`"),
         };
-        let meaning = one_line(property["description"].as_str().unwrap());
+        let meaning = one_line(property["description"].as_str().unwrap()) + &words(schema, property);
         let key_path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         let kind = if inner.is_some() { format!("[{kind}](#{})", anchor(&key_path)) } else { kind };
         writeln!(page, "| `{key}` | {kind} | {default} | {meaning} |").unwrap();
@@ -51,6 +51,20 @@ fn section(schema: &Value, table: &Value, path: &str, page: &mut String) {
     for (path, inner) in below {
         section(schema, inner, &path, page);
     }
+}
+
+/// What each word of a closed list stands for.
+fn words(schema: &Value, property: &Value) -> String {
+    if let Some(name) = property["$ref"].as_str() {
+        return words(schema, schema.pointer(name.trim_start_matches('#')).unwrap());
+    }
+    if let Some(any) = property["anyOf"].as_array() {
+        return any.iter().map(|one| words(schema, one)).collect();
+    }
+    let listed = property["oneOf"].as_array().into_iter().flatten();
+    let meaning =
+        |word: &Value| Some(format!("<br>`{}`: {}", word["const"].as_str()?, word["description"].as_str()?));
+    listed.filter_map(meaning).collect()
 }
 
 /// What a property holds, for people, and the table behind it.

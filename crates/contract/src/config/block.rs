@@ -45,6 +45,15 @@ impl Config {
     }
 }
 
+impl RuntimeInfo {
+    /// What `output` must say for this input.
+    #[must_use]
+    pub fn expected_output(&self) -> Output {
+        let (jobs, sft) = (&self.input.harbor_job.jobs_dir, &self.input.sft_conversion.out_dir);
+        Output::of(&jobs.to_string_lossy(), &sft.to_string_lossy())
+    }
+}
+
 /// What the block is.
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[schemars(default, deny_unknown_fields)]

@@ -90,6 +90,9 @@ impl Session {
             status,
         };
         session.write_status();
+        if let Err(e) = config::rewrite_output(config_path, &config.runtime_info.expected_output()) {
+            session.log.say(format_args!("the outputs in {} were not written: {e}", config_path.display()));
+        }
         Ok(session)
     }
 
