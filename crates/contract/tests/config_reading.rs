@@ -40,7 +40,7 @@ fn good(text: &str) -> Config {
 }
 
 fn shown(loaded: &Loaded) -> String {
-    loaded.problems.iter().map(|problem| format!("{problem}\n")).collect()
+    loaded.problems.iter().map(|problem| format!("{}: {problem}\n", problem.severity)).collect()
 }
 
 /// The smallest config with lines added below `input`.
@@ -177,7 +177,7 @@ fn a_key_given_twice_is_an_error_that_names_both_lines() {
     let loaded = load_text(&with_input("harbor_job: {n_tasks: 1}\nharbor_job: {n_tasks: 2}"));
     assert_eq!(
         shown(&loaded),
-        "config.yaml:8:5: error: the key runtime_info.input.harbor_job is here for the second time (first in line 7): remove one of them\n"
+        "error: config.yaml:8:5: the key runtime_info.input.harbor_job is here for the second time (first in line 7): remove one of them\n"
     );
 }
 
@@ -216,10 +216,10 @@ fn a_variable_that_is_not_set_or_not_a_number_is_an_error() {
         "harbor_job: {n_concurrent: '${WORD}', n_tasks: '${NOPE}', n_attempts: '2'}\nenvironment: {slurm: {a: ['${GONE}']}}",
     ));
     insta::assert_snapshot!(shown(&loaded), @r#"
-    config.yaml:7:32: error: runtime_info.input.harbor_job.n_concurrent: expected a whole number from 1, found the text "seven"
-    config.yaml:7:52: error: runtime_info.input.harbor_job.n_tasks: the variable NOPE is not set: set it, or write ${NOPE:-default}
-    config.yaml:7:75: error: runtime_info.input.harbor_job.n_attempts: expected a whole number from 1, found the text "2"
-    config.yaml:8:31: error: runtime_info.input.environment.slurm.a[0]: the variable GONE is not set: set it, or write ${GONE:-default}
+    error: config.yaml:7:32: runtime_info.input.harbor_job.n_concurrent: expected a whole number from 1, found the text "seven"
+    error: config.yaml:7:52: runtime_info.input.harbor_job.n_tasks: the variable NOPE is not set: set it, or write ${NOPE:-default}
+    error: config.yaml:7:75: runtime_info.input.harbor_job.n_attempts: expected a whole number from 1, found the text "2"
+    error: config.yaml:8:31: runtime_info.input.environment.slurm.a[0]: the variable GONE is not set: set it, or write ${GONE:-default}
     "#);
 }
 
@@ -247,7 +247,7 @@ fn keys_may_stand_in_files() {
     assert_eq!(key.expose(), "sk-from-file");
     assert!(shown(&read("api_key_file: nowhere")).contains("llm_api.api_key_file: cannot read"));
     let both = read("api_key_file: key, api_key: other");
-    assert!(shown(&both).contains("warning: runtime_info.input.llm_api.api_key: api_key_file is given too"));
+    assert!(shown(&both).contains(": runtime_info.input.llm_api.api_key: api_key_file is given too"));
 }
 
 #[test]
@@ -314,7 +314,7 @@ fn the_older_place_of_protocols_is_known() {
     let both = format!("{older}    litellm_proxy: {{protocols: [openai_compatible]}}\n");
     let loaded = load_text(&both);
     assert!(
-        shown(&loaded).contains("warning: runtime_info.input.litellm_proxy.protocols"),
+        shown(&loaded).contains(": runtime_info.input.litellm_proxy.protocols: llm_api"),
         "{}",
         shown(&loaded)
     );

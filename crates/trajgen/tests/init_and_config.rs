@@ -78,7 +78,7 @@ fn config_show_resolves_hides_and_reports() {
     );
     let warning = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
-        warning.contains("config.yaml:6:31: warning: runtime_info.input.agent.max_turn: unknown key"),
+        warning.contains("config.yaml:6:31: runtime_info.input.agent.max_turn: unknown key"),
         "{warning}"
     );
     assert!(warning.contains("did you mean `max_turns`?"), "{warning}");

@@ -13,7 +13,16 @@ pub enum Severity {
     Error,
 }
 
-/// Something wrong with a config.yaml.
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Warning => "warning",
+            Self::Error => "error",
+        })
+    }
+}
+
+/// Something wrong with a config.yaml. It shows itself as `file:line:column: key: message`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Problem {
     /// How bad it is.
@@ -36,10 +45,7 @@ impl fmt::Display for Problem {
         if self.line > 0 {
             write!(f, ":{}:{}", self.line, self.column)?;
         }
-        f.write_str(match self.severity {
-            Severity::Warning => ": warning: ",
-            Severity::Error => ": error: ",
-        })?;
+        f.write_str(": ")?;
         if !self.key.is_empty() {
             write!(f, "{}: ", self.key)?;
         }

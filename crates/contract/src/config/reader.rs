@@ -15,6 +15,9 @@ use std::collections::BTreeMap;
 use std::ops::RangeFrom;
 use std::path::{Path, PathBuf};
 
+/// Closed lists up to this length are always listed in messages.
+const LISTED_UP_TO: usize = 10;
+
 /// What all sections of a file share.
 pub(super) struct Document<'a> {
     pub(super) file: &'a Path,
@@ -333,13 +336,17 @@ impl<'a> Section<'a> {
 
     fn refuse_word<T: Choice>(&self, node: &Node, key: &str) {
         let words = T::ALL.iter().map(|(word, _)| *word);
-        let listed = words.clone().collect::<Vec<_>>().join(", ");
         let hint = match &node.data {
-            Data::Text(word) => did_you_mean(word, words),
-            // YAML 1.1 habits: an unquoted `off` or `none` would be fine, `false` and null are not.
+            Data::Text(word) => did_you_mean(word, words.clone()),
             _ => String::new(),
         };
-        let message = format!("expected one of {listed}; found {}{hint}", found(&node.data));
+        // A long list helps nobody who has a better hint.
+        let expected = if T::ALL.len() > LISTED_UP_TO && !hint.is_empty() {
+            format!("one of {} words", T::ALL.len())
+        } else {
+            format!("one of {}", words.collect::<Vec<_>>().join(", "))
+        };
+        let message = format!("expected {expected}; found {}{hint}", found(&node.data));
         self.report_at(Severity::Error, node.at, key, message);
     }
 

@@ -3,7 +3,7 @@
 use crate::block::BlockArgs;
 use crate::exit::Failure;
 use crate::terminal;
-use trajgen_contract::config;
+use trajgen_contract::config::{self, Severity};
 
 /// Show the config and what it may hold
 #[derive(Debug, clap::Args)]
@@ -52,7 +52,10 @@ pub fn show(args: &ShowArgs) -> Result<(), Failure> {
     let path = args.block.config_path(&args.block.open()?);
     let loaded = config::load(&path, |name| std::env::var(name).ok());
     for problem in &loaded.problems {
-        terminal::note(problem);
+        match problem.severity {
+            Severity::Warning => terminal::warning(problem),
+            Severity::Error => terminal::error(problem),
+        }
     }
     let Some(config) = loaded.config else {
         return Err(Failure::bad_input(format!("{} cannot be used; see above", path.display())));
