@@ -202,6 +202,14 @@ impl LineLog {
         outcome.map_err(FileError::at("append to", &self.path))
     }
 
+    /// Another handle of the file, to sync it while appending goes on.
+    ///
+    /// # Errors
+    /// When the system has none left.
+    pub fn handle(&self) -> Result<File, FileError> {
+        self.file.try_clone().map_err(FileError::at("sync", &self.path))
+    }
+
     /// Syncs what was appended to the disk.
     ///
     /// # Errors

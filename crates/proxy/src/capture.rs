@@ -18,6 +18,8 @@ const MOST_OPEN: usize = 256;
 pub(crate) struct LogFile {
     path: PathBuf,
     state: Mutex<State>,
+    /// Held while syncing.
+    syncing: Mutex<()>,
     is_dirty: AtomicBool,
 }
 
@@ -31,7 +33,12 @@ struct State {
 
 impl LogFile {
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), state: Mutex::default(), is_dirty: AtomicBool::new(false) }
+        Self {
+            path: path.into(),
+            state: Mutex::default(),
+            syncing: Mutex::default(),
+            is_dirty: AtomicBool::new(false),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -50,23 +57,31 @@ impl LogFile {
         }
     }
 
-    /// Syncs what was appended. Blocks.
+    /// Syncs what was appended. Blocks; appending goes on meanwhile.
     fn sync(&self) {
+        // Whoever comes while another one syncs waits for it: afterwards all is safe.
+        let _alone = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_dirty.swap(false, Ordering::AcqRel) {
             return;
         }
-        let mut state = self.state();
-        let Some(log) = &state.log else { return };
-        let mut outcome = log.sync();
-        if outcome.is_ok() && !state.is_folder_synced {
+        let (handle, is_folder_synced) = {
+            let state = self.state();
+            let Some(log) = &state.log else { return };
+            (log.handle(), state.is_folder_synced)
+        };
+        let mut outcome = handle.and_then(|file| file.sync_data().map_err(FileError::at("sync", &self.path)));
+        if outcome.is_ok() && !is_folder_synced {
             let folder = self.path.parent().unwrap_or(Path::new("."));
             outcome = std::fs::File::open(folder)
                 .and_then(|folder| folder.sync_all())
                 .map_err(FileError::at("sync the folder", folder));
-            state.is_folder_synced = outcome.is_ok();
         }
-        if let Err(error) = outcome {
-            state.fault.get_or_insert_with(|| error.to_string());
+        let mut state = self.state();
+        match outcome {
+            Ok(()) => state.is_folder_synced = true,
+            Err(error) => {
+                state.fault.get_or_insert_with(|| error.to_string());
+            }
         }
     }
 

@@ -102,11 +102,7 @@ fn request_body(
         let clean = if OF_CONTENT.contains(&key.as_str()) {
             redactor.json(raw.get())
         } else {
-            let mut holder = json!({ &key: read_parameter(raw.get())? });
-            let before = holder.clone();
-            redact_keys(&mut holder);
-            redactor.clean(&mut holder);
-            if holder == before { redactor.json(raw.get()) } else { Cow::Owned(holder[&key].to_string()) }
+            parameter(&key, raw.get(), redactor)
         };
         let raw = match clean {
             Cow::Borrowed(clean) if clean.len() == raw.get().len() => raw,
@@ -120,8 +116,17 @@ fn request_body(
     to_raw_value(&asked)
 }
 
-fn read_parameter(json: &str) -> Result<Value, serde_json::Error> {
-    trajgen_upstream::json::read(json.as_bytes())
+/// A parameter's value; as it came when nothing in it is a credential.
+fn parameter<'a>(key: &str, json: &'a str, redactor: &Redactor) -> Cow<'a, str> {
+    // What is nested too deep to be looked at was still sent: it stays on record.
+    let Ok(value) = trajgen_upstream::json::read::<Value>(json.as_bytes()) else {
+        return redactor.json(json);
+    };
+    let mut named = json!({ key: value });
+    let before = named.clone();
+    redact_keys(&mut named);
+    redactor.clean(&mut named);
+    if named == before { redactor.json(json) } else { Cow::Owned(named[key].to_string()) }
 }
 
 /// What was answered.

@@ -92,21 +92,24 @@ async fn begin(shared: &Arc<Shared>, request: Request, protocol: WireProtocol) -
     let changes = Changes {
         upstream: info,
         defaults: shared.defaults,
-        temperature: text(&parts.headers, "x-harbor-temperature").and_then(|t| t.parse().ok()),
+        temperature: text(&parts.headers, "x-harbor-temperature")
+            .and_then(|text| text.parse().ok())
+            .filter(|temperature: &f64| temperature.is_finite()),
         takes_output_path: matches!(caller, Caller::Master),
     };
     let prepared = prepare(&body, &changes).map_err(ApiError::bad_request)?;
     let destination = shared.destination(caller, &parts.headers, &prepared)?;
+    // Counted before it asks leave: a trial that is being closed waits for every call that got leave.
+    let counted = destination.trial.as_ref().map(|trial| trial.calls.token());
     if let Some(trial) = &destination.trial {
         trial.begin_call().map_err(ApiError::refused)?;
     }
     let (reply, answer) = oneshot::channel();
-    let tracker = destination.trial.as_ref().map(|trial| trial.calls.token());
     let call =
         drive(Arc::clone(&shared.means), PreparedCall { prepared, destination, protocol, began }, reply);
     shared.calls.spawn(async move {
         call.await;
-        drop(tracker);
+        drop(counted);
     });
     answer.await.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the call broke down"))
 }
