@@ -101,7 +101,42 @@ pub fn connect(config: UpstreamConfig) -> Result<Arc<dyn Upstream>, ConnectError
         Some("http" | "https") if config.model.starts_with("anthropic/") => {
             Err(unsupported("the protocol prefix anthropic/", "openai/"))
         }
+        Some("http" | "https") if config.model.trim_start_matches("openai/").is_empty() => {
+            let problem = "no name left to send; expected openai/NAME".to_owned();
+            Err(ConnectError::Setting { key: "model", problem })
+        }
         Some("http" | "https") => crate::http::connect(&config),
         _ => Err(ConnectError::Address { url: url.to_owned(), problem: "unknown scheme".to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(api_base_url: &str, model: &str) -> String {
+        let config = UpstreamConfig {
+            api_base_url: api_base_url.to_owned(),
+            api_key: "a\nb".to_owned(),
+            model: model.to_owned(),
+            ..UpstreamConfig::default()
+        };
+        connect(config).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_said_with_what_can() {
+        assert_eq!(
+            refused("http://h/v1", "anthropic/x"),
+            "the protocol prefix anthropic/ is not supported yet; use openai/"
+        );
+        assert_eq!(refused("replay://x", ""), "replay:// is not supported yet; use script:// or http(s)://");
+        assert!(refused("ftp://h", "x").contains("`ftp://h`: unknown scheme; expected http(s)://HOST/v1"));
+        assert!(refused("h/v1", "x").contains("unknown scheme"));
+        assert!(refused("http://u:p@h/v1", "x").contains("put the key in api_key"));
+        assert!(refused("http://h/v1", "openai/").starts_with("llm_api.model: "));
+        assert!(refused("http://h/v1", "x").starts_with("llm_api.api_key: "));
+        assert!(refused("script://", "").contains("no path"));
+        assert!(refused("script://no/such/place", "").contains("no/such/place"));
     }
 }

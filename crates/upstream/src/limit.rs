@@ -7,7 +7,8 @@ use tokio::sync::Notify;
 #[derive(Debug)]
 pub struct Limiter {
     state: Mutex<State>,
-    /// Woken whenever a place may have become free.
+    /// Wakes the next in the queue when a place may have become free. Whoever takes the place before it
+    /// wakes another one when giving it back.
     freed: Notify,
 }
 
@@ -77,7 +78,7 @@ impl Permit {
         if state.limit < state.most {
             state.limit = (state.limit + 1.0 / state.limit).min(state.most);
             drop(state);
-            self.limiter.freed.notify_waiters();
+            self.limiter.freed.notify_one();
         }
     }
 
@@ -95,7 +96,7 @@ impl Permit {
 impl Drop for Permit {
     fn drop(&mut self) {
         self.limiter.lock().in_flight -= 1;
-        self.limiter.freed.notify_waiters();
+        self.limiter.freed.notify_one();
     }
 }
 
