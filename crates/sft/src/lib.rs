@@ -5,7 +5,7 @@
 //! agent/trajectory.json (ATIF) ───┴─▶ Converter ─▶ IM records ─▶ Scorer ─▶ im.jsonl ─▶ lf.json + stats
 //! ```
 //!
-//! [`convert`] does all of it for one job's folder. Trials stream through: what is held in memory does
+//! [`convert()`] does all of it for one job's folder. Trials stream through: what is held in memory does
 //! not grow with the number of trials, and the order of the output is that of the input.
 
 mod calls;

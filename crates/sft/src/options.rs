@@ -158,7 +158,7 @@ pub struct Progress {
     pub trial: String,
 }
 
-/// Called after every trial, in input order, from the thread that called [`crate::convert`].
+/// Called after every trial, in input order, from the thread that called [`crate::convert()`].
 pub type ProgressFn = Arc<dyn Fn(&Progress) + Send + Sync>;
 
 /// What to convert, and how.
