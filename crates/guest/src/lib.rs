@@ -5,10 +5,12 @@
 mod connection;
 mod exec;
 pub mod files;
+mod forward;
 mod process;
 pub mod protocol;
 pub mod sandbox;
 mod serve;
+mod terminal;
 
 pub use serve::serve;
 

@@ -3,8 +3,10 @@
 use crate::connection::{Channel, Outlet, lock};
 use crate::exec;
 use crate::files;
+use crate::forward;
 use crate::process::{self, Reaper};
-use crate::protocol::{Failure, FailureKind, Frame, FrameError, Hello, Kind, Reply, Request, VERSION};
+use crate::protocol::{Failure, Frame, FrameError, Hello, Kind, Reply, Request, VERSION};
+use crate::terminal::Terminals;
 use rustix::io::FdFlags;
 use std::collections::HashMap;
 use std::fs::File;
@@ -32,6 +34,7 @@ pub fn serve(input: impl Into<OwnedFd>, output: impl Into<OwnedFd>) -> io::Resul
         outlet: Arc::new(Outlet::new(File::from(output))),
         channels: Mutex::new(HashMap::new()),
         reaper: Reaper::start()?,
+        terminals: Terminals::default(),
     });
     let result = session.run(&mut BufReader::with_capacity(64 * 1024, File::from(input)));
     // Handlers that wait for the client would wait for ever.
@@ -74,6 +77,7 @@ struct Session {
     outlet: Arc<Outlet>,
     channels: Mutex<HashMap<u32, Arc<Channel>>>,
     reaper: Arc<Reaper>,
+    terminals: Terminals,
 }
 
 impl Session {
@@ -170,10 +174,27 @@ impl Session {
             }
             Request::Signal { signal } => self.answer(channel, process::signal_all(signal)),
             Request::KillAll => self.answer(channel, process::kill_all()),
-            _ => self.answer(
-                channel,
-                Err(Failure::new(FailureKind::Refused, "this helper does not know the request yet")),
-            ),
+            Request::TerminalOpen(open) => {
+                self.in_thread(channel, move |session, channel| {
+                    channel.done(&session.terminals.open(&session.reaper, &open));
+                });
+            }
+            Request::TerminalText { terminal, history } => {
+                self.in_thread(channel, move |session, channel| {
+                    session.terminals.text(channel, terminal, history);
+                });
+            }
+            Request::TerminalKeys { terminal, keys } => {
+                self.answer(channel, self.terminals.keys(terminal, &keys));
+            }
+            Request::TerminalFreeze { terminal } => self.answer(channel, self.terminals.freeze(terminal)),
+            Request::TerminalAlive { terminal } => {
+                channel.done(&self.terminals.alive(terminal));
+                self.close(id);
+            }
+            Request::Forward(forward) => self.in_thread(channel, move |_, channel| {
+                channel.done(&forward::start(&forward));
+            }),
         }
     }
 

@@ -8,8 +8,10 @@ pub mod binary;
 mod connection;
 mod exec;
 mod files;
+mod forward;
 mod output;
 mod processes;
+mod terminal;
 mod unpack;
 
 pub use files::DOWNLOAD_LIMIT;

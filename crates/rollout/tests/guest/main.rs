@@ -3,5 +3,7 @@
 
 mod exec;
 mod files;
+mod forward;
 mod helper;
 mod processes;
+mod terminal;
