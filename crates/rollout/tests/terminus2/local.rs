@@ -37,6 +37,17 @@ impl Local {
     }
 }
 
+impl Drop for Local {
+    /// Ends the tmux servers that were started in here.
+    fn drop(&mut self) {
+        let folders = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
+        let folders = folders.filter(|entry| entry.file_name().to_string_lossy().starts_with("tmux-"));
+        for socket in folders.flat_map(|folder| std::fs::read_dir(folder.path())).flatten().flatten() {
+            let _ = Command::new("tmux").arg("-S").arg(socket.path()).arg("kill-server").output();
+        }
+    }
+}
+
 fn lost(error: impl std::fmt::Display) -> EnvironmentError {
     EnvironmentError::new(ErrorType::EnvironmentLostError, error.to_string())
 }
@@ -48,17 +59,24 @@ impl Environment for Local {
     }
 
     async fn exec(&self, exec: Exec) -> Result<ExecResult, EnvironmentError> {
-        let argv = exec.argv.iter().map(|word| match word.strip_prefix('/') {
-            Some(path) => self.root.join(path).display().to_string(),
+        let argv = exec.argv.iter().map(|word| match word.strip_prefix("/solution") {
+            Some(rest) => format!("{}/solution{rest}", self.root.display()),
             None => word.clone(),
         });
         let argv: Vec<String> = argv.collect();
-        let ended = Command::new(&argv[0])
+        let mut child = Command::new(&argv[0])
             .args(&argv[1..])
             .current_dir(&self.root)
+            .env("HOME", &self.root)
+            .env("TMUX_TMPDIR", &self.root)
             .envs(&exec.env)
-            .output()
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
             .map_err(lost)?;
+        child.stdin.take().unwrap().write_all(&exec.stdin).map_err(lost)?;
+        let ended = child.wait_with_output().map_err(lost)?;
         let output = [ended.stdout, ended.stderr].concat();
         if let Some(log) = &exec.log_to {
             std::fs::write(log, &output).map_err(lost)?;

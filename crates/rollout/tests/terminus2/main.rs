@@ -5,6 +5,7 @@
 mod context;
 mod local;
 mod model;
+mod tmux;
 mod turns;
 
 use local::Local;

@@ -17,6 +17,8 @@ pub enum Answer {
     Status(u16, Value),
     /// None, ever.
     Silence,
+    /// The next one, once the agent was shown this; until then it is told to wait a little.
+    AfterSeeing(&'static str),
 }
 
 /// An answer that says `text`.
@@ -138,10 +140,23 @@ async fn answer(
     shared.asked.lock().unwrap().push(serde_json::from_slice(&body).unwrap());
     let key = headers.get("authorization").map(|key| key.to_str().unwrap().to_owned());
     shared.keys.lock().unwrap().push(key.unwrap_or_default());
-    let next = shared.answers.lock().unwrap().pop_front();
+    let next = next_answer(&shared);
     match next {
         Some(Answer::Status(status, body)) => (StatusCode::from_u16(status).unwrap(), Json(body)),
-        Some(Answer::Silence) => std::future::pending().await,
+        Some(Answer::Silence | Answer::AfterSeeing(_)) => std::future::pending().await,
         None => (StatusCode::IM_A_TEAPOT, Json(json!({"error": {"message": "the script is over"}}))),
     }
+}
+
+fn next_answer(shared: &Shared) -> Option<Answer> {
+    let mut answers = shared.answers.lock().unwrap();
+    if let Some(Answer::AfterSeeing(text)) = answers.front() {
+        let asked = shared.asked.lock().unwrap();
+        let last = asked.last()?["messages"].as_array()?.last()?["content"].as_str()?.to_owned();
+        if !last.contains(text) {
+            return Some(says(reply(&[("", 0.02)], false)));
+        }
+        answers.pop_front();
+    }
+    answers.pop_front()
 }

@@ -12,9 +12,10 @@ pub mod parser;
 mod prompt;
 mod record;
 pub mod screen;
+mod tmux;
 mod turns;
 
-pub use options::Options;
+pub use options::{Options, TerminalKind};
 
 use super::{Agent, AgentContext, AgentFailure, AgentReport, cancelled};
 use crate::environment::{Terminal, TerminalSpec};
@@ -23,6 +24,7 @@ use screen::Follower;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tmux::Tmux;
 use trajgen_contract::outcome::ErrorType;
 
 /// Columns and rows.
@@ -53,26 +55,23 @@ impl Terminus2 {
     }
 
     async fn open(&self, context: &AgentContext) -> Result<(), AgentFailure> {
-        let terminal = context
-            .environment
-            .terminal(TerminalSpec {
-                argv: vec!["bash".to_owned(), "--login".to_owned()],
-                user: context.user.clone(),
-                cwd: None,
-                env: BTreeMap::from([("TERM".to_owned(), "xterm-256color".to_owned())]),
-                size: SIZE,
-            })
-            .await?;
-        let terminal: Arc<dyn Terminal> = Arc::from(terminal);
+        let spec = TerminalSpec {
+            argv: vec!["bash".to_owned(), "--login".to_owned()],
+            user: context.user.clone(),
+            cwd: None,
+            env: BTreeMap::from([("TERM".to_owned(), "xterm-256color".to_owned())]),
+            size: SIZE,
+        };
+        let terminal: Arc<dyn Terminal> = match self.options.terminal {
+            TerminalKind::Builtin => Arc::from(context.environment.terminal(spec).await?),
+            TerminalKind::Tmux => Arc::new(Tmux::open(context.environment.clone(), &spec).await?),
+        };
         self.terminals.lock().unwrap_or_else(PoisonError::into_inner).push(terminal.clone());
         *self.follower.lock().await = Follower::default();
         // A blank screen would be the first thing the model sees. A shell may also have no prompt.
         let shown = tokio::time::timeout(PROMPT_WAIT, first_output(terminal.as_ref())).await;
-        if let Ok(shown) = shown {
-            shown?;
-        }
         if terminal.is_alive().await? {
-            return Ok(());
+            return shown.unwrap_or(Ok(()));
         }
         let last = terminal.screen().await.unwrap_or_default();
         Err(AgentFailure::new(

@@ -3,6 +3,16 @@
 use crate::agent::registry::{CreateError, nearest};
 use serde_json::{Map, Value};
 
+/// Who brings the terminal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum TerminalKind {
+    /// The guest helper: nothing is needed in the image.
+    #[default]
+    Builtin,
+    /// tmux, which the image must bring.
+    Tmux,
+}
+
 /// What can be said about terminus-2.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Options {
@@ -22,6 +32,8 @@ pub struct Options {
     pub max_input_tokens: Option<u64>,
     /// The longest answer, tokens; wins over what the endpoint says.
     pub max_output_tokens: Option<u64>,
+    /// Who brings the terminal.
+    pub terminal: TerminalKind,
 }
 
 impl Default for Options {
@@ -35,6 +47,7 @@ impl Default for Options {
             collect_rollout_details: false,
             max_input_tokens: None,
             max_output_tokens: None,
+            terminal: TerminalKind::Builtin,
         }
     }
 }
@@ -73,7 +86,7 @@ impl Options {
                 }
                 "collect_rollout_details" => options.collect_rollout_details = flag(&place, value)?,
                 "parser_name" => only(&place, value, "json")?,
-                "terminal" => only(&place, value, "builtin")?,
+                "terminal" => options.terminal = terminal(&place, value)?,
                 "model_info" => options.read_model_info(value)?,
                 _ => return Err(unknown("terminus-2", &place, key, &KEYS)),
             }
@@ -129,6 +142,15 @@ fn only(place: &str, value: &Value, supported: &str) -> Result<(), CreateError> 
     Err(wrong(place, value, &format!("{supported:?}, the only one that is supported")))
 }
 
+fn terminal(place: &str, value: &Value) -> Result<TerminalKind, CreateError> {
+    match value {
+        Value::Null => Ok(TerminalKind::Builtin),
+        Value::String(name) if name == "builtin" => Ok(TerminalKind::Builtin),
+        Value::String(name) if name == "tmux" => Ok(TerminalKind::Tmux),
+        _ => Err(wrong(place, value, "\"builtin\" or \"tmux\"")),
+    }
+}
+
 fn wrong(place: &str, found: &Value, expected: &str) -> CreateError {
     CreateError::WrongValue { key: place.to_owned(), found: found.to_string(), expected: expected.to_owned() }
 }
@@ -156,7 +178,7 @@ mod tests {
         let options = read(&json!({
             "max_turns": 80, "temperature": 0.7, "top_p": 0.9, "enable_summarize": false,
             "proactive_summarization_threshold": 0, "parser_name": "json", "collect_rollout_details": true,
-            "model_info": {"max_input_tokens": 32768, "max_output_tokens": 4096}, "terminal": "builtin"
+            "model_info": {"max_input_tokens": 32768, "max_output_tokens": 4096}, "terminal": "tmux"
         }))
         .unwrap();
         let expected = Options {
@@ -168,6 +190,7 @@ mod tests {
             collect_rollout_details: true,
             max_input_tokens: Some(32768),
             max_output_tokens: Some(4096),
+            terminal: TerminalKind::Tmux,
         };
         assert_eq!(options, expected);
     }
@@ -192,7 +215,7 @@ mod tests {
             (json!({"temperature": -1}), "agent.kwargs.temperature: found -1, expected a number from 0 to 2"),
             (json!({"top_p": 1.5}), "expected a number from 0 to 1"),
             (json!({"parser_name": "xml"}), "expected \"json\""),
-            (json!({"terminal": "tmux"}), "expected \"builtin\""),
+            (json!({"terminal": "screen"}), "expected \"builtin\" or \"tmux\""),
             (json!({"enable_summarize": 1}), "expected true or false"),
             (json!({"model_info": 1}), "agent.kwargs.model_info: found 1, expected a table"),
             (json!({"model_info": {"max_inputs": 1}}), "agent.kwargs.model_info.max_inputs: unknown option"),

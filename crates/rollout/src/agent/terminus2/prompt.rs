@@ -82,6 +82,9 @@ pub(super) fn too_long(limit: Option<u64>) -> String {
 pub(super) const SALVAGED: &str =
     "Your reply was cut off by the limit on its length; the complete JSON object in it was used. Be shorter.";
 
+/// What is seen of a terminal whose shell has ended and that cannot be read any more.
+pub(super) const SESSION_GONE: &str = "The terminal session has ended.";
+
 /// Summary, first call: to the conversation so far.
 pub(super) fn summary_request(instruction: &str) -> String {
     format!(

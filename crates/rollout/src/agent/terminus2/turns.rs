@@ -168,13 +168,15 @@ impl<'a> Run<'a> {
             // The run may end while a command is waited for; what was typed is on record then.
             self.record.save().await?;
         }
-        let typed = self.type_all(&parsed).await;
-        let gone = match typed {
-            Ok(()) => false,
-            Err(error) if self.terminal.is_alive().await? => return Err(error.into()),
-            Err(_) => true,
+        let shown = match self.type_all(&parsed).await {
+            Ok(()) => self.follower.look(self.terminal).await,
+            Err(error) => Err(error),
         };
-        let shown = self.follower.look(self.terminal).await?;
+        let (shown, gone) = match shown {
+            Ok(shown) => (shown, false),
+            Err(error) if self.terminal.is_alive().await? => return Err(error.into()),
+            Err(_) => (prompt::SESSION_GONE.to_owned(), true),
+        };
         let sure = parsed.task_complete && self.asked_if_sure;
         let asks = parsed.task_complete && !sure;
         self.asked_if_sure = parsed.task_complete;
