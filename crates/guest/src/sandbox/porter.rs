@@ -26,6 +26,11 @@ fn run() -> Result<ExitCode, SandboxError> {
         lines::write(stdout(), &Ready::Maps)?;
         let () = lines::read(stdin())?;
     }
+    if let Some(tree) = door.remove {
+        return std::fs::remove_dir_all(&tree)
+            .map(|()| ExitCode::SUCCESS)
+            .map_err(SandboxError::at(format!("cannot remove {tree}")));
+    }
     let mut flags = UnshareFlags::NEWNS
         | UnshareFlags::NEWPID
         | UnshareFlags::NEWIPC

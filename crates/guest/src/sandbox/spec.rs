@@ -9,6 +9,8 @@ pub struct Door {
     pub user: bool,
     /// A network namespace of its own, with nothing but loopback; else the host's network.
     pub network: bool,
+    /// Nothing but removing this tree, which has owners that only the user namespace knows.
+    pub remove: Option<String>,
 }
 
 /// trajgen to process 1: what the room looks like. Paths are relative to [`Room::base`] unless absolute.

@@ -1,10 +1,11 @@
 //! Starting the processes of a sandbox and ending them.
 
 use super::cgroup::Group;
+use super::maps::Maps;
 use super::{failed, lost};
 use crate::environment::EnvironmentError;
 use crate::guest::{Defaults, Guest, binary};
-use rustix::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::Serialize;
 use std::io::{self, Write as _};
@@ -42,19 +43,53 @@ impl Program {
         fcntl_add_seals(&file, SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
         Ok(Self(file.into()))
     }
-}
 
-/// Who may be whom inside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Maps {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
+    /// Where the program is found by a child, before anything is closed in it.
+    fn path(&self) -> String {
+        format!("/proc/self/fd/{}", self.0.as_raw_fd())
+    }
+
+    /// Removes a tree that has owners of a sandbox's user namespace, from within such a one.
+    pub(super) fn remove(&self, maps: &Maps, tree: &std::path::Path) -> io::Result<()> {
+        use std::io::{BufRead as _, BufReader, Read as _};
+        let mut porter = std::process::Command::new(self.path())
+            .arg(PORTER)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let (Some(mut input), Some(output)) = (porter.stdin.take(), porter.stdout.take()) else {
+            return Err(io::Error::other("the sandbox's helper has no streams"));
+        };
+        let mut output = BufReader::new(output).take(MAX_ANSWER);
+        let door = Door { user: true, network: false, remove: Some(tree.to_string_lossy().into_owned()) };
+        serde_json::to_writer(&input, &door)?;
+        input.write_all(b"\n")?;
+        let mut line = String::new();
+        output.read_line(&mut line)?;
+        let mapped = match serde_json::from_str(&line)? {
+            Ready::Maps => maps.write(porter.id()).and_then(|()| input.write_all(b"null\n")),
+            other => Err(io::Error::other(unexpected(other))),
+        };
+        // Without its input the helper ends.
+        drop(input);
+        let status = porter.wait()?;
+        mapped?;
+        if status.success() {
+            Ok(())
+        } else {
+            Err(io::Error::other(format!("the sandbox's helper: {status}")))
+        }
+    }
 }
 
 /// The processes of a sandbox. Dropped, they are killed.
 pub(super) struct Running {
     porter: Child,
     first: OwnedFd,
+    first_pid: i32,
     guest: Guest,
 }
 
@@ -62,12 +97,12 @@ impl Running {
     /// Starts the processes, puts them into `group`, lets them build `room` and connects to the helper.
     pub(super) async fn start(
         program: &Program,
-        maps: Option<Maps>,
+        maps: Option<&Maps>,
         room: &Room,
         group: Option<&Group>,
         defaults: Defaults,
     ) -> Result<Self, EnvironmentError> {
-        let mut porter = Command::new(format!("/proc/self/fd/{}", program.0.as_fd().as_raw_fd()))
+        let mut porter = Command::new(program.path())
             .arg(PORTER)
             .env_clear()
             .current_dir("/")
@@ -85,13 +120,18 @@ impl Running {
         if let Some(group) = group {
             group.admit(number).map_err(|e| lost("cannot put the sandbox into its control group", &e))?;
         }
-        send(&mut input, &Door { user: maps.is_some(), network: room.network }).await?;
+        send(&mut input, &Door { user: maps.is_some(), network: room.network, remove: None }).await?;
         if let Some(maps) = maps {
             match receive(&mut output).await? {
                 Ready::Maps => {}
                 other => return Err(unexpected(other)),
             }
-            maps.write(number).map_err(|e| lost("cannot map the user ids of the sandbox", &e))?;
+            let maps = maps.clone();
+            tokio::task::spawn_blocking(move || maps.write(number))
+                .await
+                .map_err(io::Error::other)
+                .flatten()
+                .map_err(|e| lost("cannot map the user ids of the sandbox", &e))?;
             send(&mut input, &()).await?;
         }
         send(&mut input, room).await?;
@@ -104,18 +144,21 @@ impl Running {
             .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()))
             .map_err(|e| lost("cannot find the sandbox's first process", &e.into()))?;
         let guest = Guest::connect(output, input, defaults).await?;
-        Ok(Self { porter, first, guest })
+        Ok(Self { porter, first, first_pid, guest })
     }
 
     pub(super) fn guest(&self) -> &Guest {
         &self.guest
     }
 
+    /// The first process's number on the host.
+    pub(super) fn first_pid(&self) -> i32 {
+        self.first_pid
+    }
+
     /// Kills everything and waits until it is gone.
     pub(super) async fn end(&mut self) -> Result<(), EnvironmentError> {
-        // When it has ended by itself there is nothing to kill.
-        let _ = rustix::process::pidfd_send_signal(&self.first, Signal::KILL);
-        self.guest.close();
+        self.kill();
         // The kernel lets the first process end last, and the porter ends after it.
         match tokio::time::timeout(END_LIMIT, self.porter.wait()).await {
             Ok(Ok(_)) => Ok(()),
@@ -124,6 +167,20 @@ impl Running {
                 "the sandbox's processes did not end within {END_LIMIT:?} of being killed"
             ))),
         }
+    }
+}
+
+impl Running {
+    fn kill(&self) {
+        // When it has ended by itself there is nothing to kill.
+        let _ = rustix::process::pidfd_send_signal(&self.first, Signal::KILL);
+        self.guest.close();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
     }
 }
 
@@ -146,14 +203,4 @@ async fn receive(output: &mut BufReader<ChildStdout>) -> Result<Ready, Environme
     let count = output.take(MAX_ANSWER).read_line(&mut line).await;
     count.map_err(|e| lost("cannot read the answer of the sandbox's helper", &e))?;
     serde_json::from_str(&line).map_err(|_| failed("the sandbox's helper ended without an answer"))
-}
-
-impl Maps {
-    /// Maps root inside to this user (user_namespaces(7)).
-    fn write(self, porter: u32) -> io::Result<()> {
-        let folder = std::path::PathBuf::from(format!("/proc/{porter}"));
-        std::fs::write(folder.join("setgroups"), "deny")?;
-        std::fs::write(folder.join("uid_map"), format!("0 {} 1\n", self.uid))?;
-        std::fs::write(folder.join("gid_map"), format!("0 {} 1\n", self.gid))
-    }
 }

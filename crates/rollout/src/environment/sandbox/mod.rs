@@ -3,24 +3,35 @@
 //! What it guarantees and what it does not: `docs/design/sandbox.md`.
 
 mod cgroup;
+mod context;
+mod dockerfile;
+mod image;
 mod launch;
+mod live;
+mod maps;
 mod running;
 mod scratch;
+mod storage;
 mod toolchain;
 mod userland;
+mod watch;
 
 use super::{Capabilities, Environment, EnvironmentError, EnvironmentProvider, EnvironmentSpec, Network};
 use crate::guest::Defaults;
 use async_trait::async_trait;
 use cgroup::{Cgroups, Limits};
-use launch::{Maps, Program, Running};
+use image::Image;
+use launch::Program;
+use live::Plan;
+use maps::Maps;
 use running::Sandbox;
 use scratch::Owner;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use storage::Storage;
 use trajgen_contract::outcome::ErrorType;
-use trajgen_guest::sandbox::{Bind, Room, Upper};
 use userland::Userland;
 
 /// Where images and the base lie in the cache, and where scratch folders do.
@@ -29,6 +40,10 @@ const SCRATCH: &str = "scratch";
 /// Where the proxy's socket is seen inside.
 const PROXY_SOCKET: &str = "/run/trajgen/proxy.sock";
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Processes and threads of a build, which the task says nothing about.
+const BUILD_PIDS: u64 = 4096;
+/// Folders of the trial inside, which every user may write.
+const LOGS: [&str; 3] = ["/logs/agent", "/logs/verifier", "/logs/artifacts"];
 
 /// What a provider is made of.
 #[derive(Debug, Clone)]
@@ -44,11 +59,21 @@ pub struct SandboxProvider {
     cache: PathBuf,
     any_image: bool,
     owner: Owner,
-    program: Program,
+    program: Arc<Program>,
     userland: Userland,
+    storage: Storage,
     cgroups: Option<Cgroups>,
     /// For ordinary users.
     maps: Option<Maps>,
+    /// Digests of contexts, each with the stamp that it is good for.
+    digests: Mutex<HashMap<PathBuf, (String, String)>>,
+    /// Whoever builds an image holds its turn.
+    building: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// A panic while such a lock was held has left the table whole: entries go in at once.
+fn lock<T>(table: &Mutex<T>) -> MutexGuard<'_, T> {
+    table.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An error of the host's.
@@ -78,24 +103,26 @@ impl SandboxProvider {
             std::fs::create_dir_all(&folder).map_err(at("cannot make the cache folder"))?;
         }
         let cache = options.cache.canonicalize().map_err(at("cannot find the cache folder"))?;
-        let root = rustix::process::geteuid().is_root();
-        let maps = (!root).then(|| Maps {
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
-        });
+        let maps = Maps::find();
         let userland = Userland::prepare(&cache.join(IMAGES), maps.is_some())
             .map_err(at("cannot prepare the sandboxes' view of the host below"))?;
+        let storage = Storage::find(&cache.join(SCRATCH), maps.is_none())
+            .map_err(at("cannot look at the file system of"))?;
+        let owner = Owner::this().map_err(at("cannot find out who owns"))?;
         let provider = Self {
             any_image: options.any_image,
-            owner: Owner::this().map_err(at("cannot find out who owns"))?,
-            program: Program::load().map_err(|e| lost("cannot load the guest helper", &e))?,
+            owner,
+            program: Arc::new(Program::load().map_err(|e| lost("cannot load the guest helper", &e))?),
             userland,
-            cgroups: None,
+            storage,
+            cgroups: Cgroups::find(owner),
             maps,
             cache,
+            digests: Mutex::default(),
+            building: Mutex::default(),
         };
         provider.check_hidden("the cache folder", &provider.cache)?;
-        Ok(Self { cgroups: Cgroups::find(provider.owner), ..provider })
+        Ok(provider)
     }
 
     /// Nothing of the block or of a task may be in what sandboxes see.
@@ -112,40 +139,14 @@ impl SandboxProvider {
         }
     }
 
-    fn env(&self, spec: &EnvironmentSpec) -> BTreeMap<String, String> {
+    /// What commands see beside what the image and the task say.
+    fn base_env(&self) -> BTreeMap<String, String> {
         let toolchains = &self.userland.toolchains;
         let bins = toolchains.iter().flat_map(|t| t.path.iter().map(String::as_str));
         let path = bins.chain([SYSTEM_PATH]).collect::<Vec<_>>().join(":");
         let mut env = BTreeMap::from([("PATH".to_owned(), path), ("LANG".to_owned(), "C.UTF-8".to_owned())]);
         env.extend(toolchains.iter().flat_map(|t| t.env.clone()));
-        env.extend(spec.env.clone());
         env
-    }
-
-    fn room(&self, spec: &EnvironmentSpec, scratch: &str) -> Room {
-        let shown = self.userland.toolchains.iter().flat_map(|t| t.shown.iter());
-        let mut binds: Vec<Bind> = shown
-            .filter_map(|path| path.to_str())
-            .map(|path| Bind { source: path.to_owned(), target: path.to_owned() })
-            .collect();
-        if let (Network::ModelOnly, Some(socket)) = (spec.network, &spec.proxy_socket) {
-            binds.push(Bind {
-                source: socket.to_string_lossy().into_owned(),
-                target: PROXY_SOCKET.to_owned(),
-            });
-        }
-        Room {
-            base: self.cache.to_string_lossy().into_owned(),
-            scratch: scratch.to_owned(),
-            upper: Upper::Folder,
-            layers: self.userland.layers(&self.cache, IMAGES, None),
-            binds,
-            user: self.maps.is_some(),
-            many_ids: self.maps.is_none(),
-            network: spec.network != Network::Public,
-            folders: ["agent", "verifier", "artifacts"].map(|name| (format!("/logs/{name}"), 0o777)).into(),
-            process_limit: self.cgroups.is_none().then_some(spec.pids),
-        }
     }
 }
 
@@ -160,7 +161,7 @@ impl EnvironmentProvider for SandboxProvider {
             mounts: false,
             networks: &[Network::None, Network::ModelOnly, Network::Public],
             hard_limits: self.cgroups.is_some(),
-            users: self.maps.is_none(),
+            users: self.maps.as_ref().is_none_or(Maps::many),
             images: self.any_image,
         }
     }
@@ -178,35 +179,58 @@ impl EnvironmentProvider for SandboxProvider {
         self.check_hidden("the task's environment", &spec.context).err().map(|error| error.message)
     }
 
-    async fn build(&self, _spec: &EnvironmentSpec, _log_to: &Path) -> Result<(), EnvironmentError> {
-        Ok(())
+    async fn build(&self, spec: &EnvironmentSpec, log_to: &Path) -> Result<(), EnvironmentError> {
+        match self.recipe(spec)? {
+            Some(recipe) => self.make_image(&recipe, spec, log_to).await,
+            None => Ok(()),
+        }
     }
 
     async fn start(&self, spec: &EnvironmentSpec) -> Result<Box<dyn Environment>, EnvironmentError> {
         if let Some(reason) = self.refuse(spec) {
             return Err(EnvironmentError::new(ErrorType::EnvironmentBuildError, reason));
         }
-        let name = self.owner.fresh_name();
-        let limits = Limits {
-            memory: spec.memory_mb.map(|mb| mb.saturating_mul(1 << 20)),
-            pids: spec.pids,
-            cpus: spec.cpus,
+        let recipe = self.recipe(spec)?;
+        let digest = recipe.as_ref().map(|recipe| recipe.digest.as_str());
+        let image = match digest {
+            Some(digest) => self.image(digest)?.ok_or_else(|| failed("the task's image was not built"))?,
+            None => Image::default(),
         };
-        let group = match &self.cgroups {
-            Some(cgroups) => Some(
-                cgroups
-                    .group(&name, limits)
-                    .map_err(|e| lost("cannot make the sandbox's control group", &e))?,
-            ),
+        let mut folders: Vec<(String, u32)> = LOGS.map(|name| (name.to_owned(), 0o777)).into();
+        let workdir = match &spec.workdir {
+            Some(workdir) => image::resolve(&image.workdir, workdir),
+            None => image.workdir,
+        };
+        if workdir != "/" {
+            folders.push((workdir.clone(), 0o755));
+        }
+        let mut env = self.base_env();
+        env.extend(image.env);
+        env.extend(spec.env.clone());
+        let socket = spec.proxy_socket.as_deref().filter(|_| spec.network == Network::ModelOnly);
+        let plan = Plan {
+            network: spec.network,
+            socket,
+            image: digest,
+            limits: Limits {
+                memory: spec.memory_mb.map(|mb| mb.saturating_mul(1 << 20)),
+                pids: spec.pids,
+                cpus: spec.cpus,
+            },
+            storage: spec.storage_mb.map(|mb| mb.saturating_mul(1 << 20)),
+            folders,
+            defaults: Defaults { user: image.user, workdir: Some(workdir.clone()), env },
+        };
+        let live = self.open(plan).await?;
+        if digest.is_none() {
+            // Without a Dockerfile the folder's files are what the workdir starts with.
+            live.guest().upload(&spec.context, &workdir).await?;
+        }
+        let proxy_url = match socket {
+            Some(_) => Some(format!("http://127.0.0.1:{}", live.guest().forward(0, PROXY_SOCKET).await?)),
             None => None,
         };
-        let scratch = scratch::make(&self.cache.join(SCRATCH), &name)
-            .map_err(|e| lost("cannot make the sandbox's scratch folder", &e))?;
-        let room = self.room(spec, &format!("{SCRATCH}/{name}"));
-        let workdir = spec.workdir.clone().unwrap_or_else(|| "/".to_owned());
-        let defaults = Defaults { user: None, workdir: Some(workdir.clone()), env: self.env(spec) };
-        let running = Running::start(&self.program, self.maps, &room, group.as_ref(), defaults).await?;
-        Ok(Box::new(Sandbox::new(running, group, scratch, workdir, None)))
+        Ok(Box::new(Sandbox::new(live, workdir, proxy_url)))
     }
 
     async fn sweep(&self) -> Result<usize, EnvironmentError> {

@@ -130,6 +130,8 @@ pub(super) struct Userland {
     pub(super) shared: Vec<String>,
     /// What the host's `PATH` points at beside those.
     pub(super) toolchains: Vec<Toolchain>,
+    /// Changes when the host's userland does.
+    pub(super) fingerprint: String,
 }
 
 impl Userland {
@@ -163,7 +165,7 @@ impl Userland {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { base_name, shared, toolchains })
+        Ok(Self { base_name, shared, toolchains, fingerprint })
     }
 
     /// The overlays of a sandbox: an image's own layers, if any, over the host's. `folder` is what images and
