@@ -27,5 +27,14 @@ need tmux tmux
 need git git
 need mke2fs e2fsprogs
 
+if [ "$full" = 1 ]; then
+  # A real inference server; --no-deps: see the requirements.
+  need python3 python3 python3-venv
+  llama=$PWD/target/llama
+  [ -x "$llama/bin/python" ] || python3 -m venv "$llama"
+  "$llama/bin/pip" install --quiet --disable-pip-version-check --no-deps -r tests/llama/requirements.txt
+  export TRAJGEN_TEST_LLAMA=$llama/bin/python
+fi
+
 export TRAJGEN_TEST_FULL=$full
 cargo test --workspace --release --locked
