@@ -21,13 +21,15 @@ async fn open(guest: &Guest, argv: &[&str]) -> Box<dyn Terminal> {
 
 const SHELL: [&str; 3] = ["bash", "--norc", "--noprofile"];
 
-/// Waits until the screen holds `text`.
+/// Waits until the screen holds `text`; fails with what it shows when that takes forever.
 async fn until(terminal: &dyn Terminal, text: &str) -> String {
+    let began = std::time::Instant::now();
     loop {
         let screen = terminal.screen().await.unwrap();
         if screen.contains(text) {
             return screen;
         }
+        assert!(began.elapsed().as_secs() < 60, "no {text:?} in {}", screen.trim_end());
     }
 }
 
@@ -35,13 +37,15 @@ async fn until(terminal: &dyn Terminal, text: &str) -> String {
 async fn a_shell_is_driven_by_keys() {
     let helper = start().await;
     let terminal = open(&helper.guest, &SHELL).await;
-    until(&*terminal, "$ ").await;
+    until(&*terminal, "$\n").await;
     terminal.send_keys("pwd; tty; stty size; echo $TERM $HOME\n").await.unwrap();
     let screen = until(&*terminal, "xterm-256color /root").await;
     assert!(screen.contains("\n/usr\n/dev/pts/") && screen.contains("\n40 160\n"), "{screen}");
     assert_eq!(screen.matches('\n').count(), 40);
-    terminal.send_keys("cat").await.unwrap();
+    terminal.send_keys("echo ready; cat").await.unwrap();
     terminal.send_keys("Enter").await.unwrap();
+    // From here on the line is edited by the terminal, no longer by the shell.
+    until(&*terminal, "\nready\n").await;
     terminal.send_keys("Enter the text\n").await.unwrap();
     until(&*terminal, "Enter the text\nEnter the text\n").await;
     terminal.send_keys("C-c").await.unwrap();
@@ -81,7 +85,7 @@ async fn a_frozen_terminal_takes_no_keys_and_stays_open() {
 async fn a_flood_in_a_terminal_blocks_nobody_and_is_bounded() {
     let helper = start().await;
     let terminal = open(&helper.guest, &SHELL).await;
-    terminal.send_keys("yes 0123456789 | head -c 20000000; echo the flood is over\n").await.unwrap();
+    terminal.send_keys("yes 0123456789 | head -n 2000000; echo the flood is over\n").await.unwrap();
     for _ in 0..5 {
         assert!(helper.guest.exec(Exec::shell("true")).await.unwrap().success());
     }
