@@ -58,6 +58,7 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0, help="0: any free one")
     parser.add_argument("--context", type=int, default=32768, help="tokens, of all slots together")
     parser.add_argument("--parallel", type=int, default=4, help="slots")
+    parser.add_argument("--predict", type=int, default=-1, help="most tokens of an answer; -1: no limit")
     arguments = parser.parse_args()
 
     params = xllamacpp.CommonParams()
@@ -65,6 +66,7 @@ def main() -> None:
     params.model_alias = {MODEL}
     params.n_ctx = arguments.context
     params.n_parallel = arguments.parallel
+    params.n_predict = arguments.predict
     params.port = arguments.port or free_port()
     params.hostnames = ["127.0.0.1"]
     params.use_jinja = True

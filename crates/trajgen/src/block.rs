@@ -18,6 +18,14 @@ pub struct BlockArgs {
     pub config: Option<PathBuf>,
 }
 
+/// What environments may be
+#[derive(Debug, Clone, clap::Args)]
+pub struct EnvironmentArgs {
+    /// Let the sandbox take the host's userland for tasks that name a prebuilt image
+    #[arg(long)]
+    pub any_image: bool,
+}
+
 impl BlockArgs {
     /// The block, by its absolute path.
     pub fn open(&self) -> Result<Block, Failure> {

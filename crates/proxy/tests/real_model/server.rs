@@ -13,18 +13,15 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts it; none when this is not a full run.
-    pub(crate) fn start() -> Option<Self> {
-        let is_full = std::env::var("TRAJGEN_TEST_FULL").is_ok_and(|full| full == "1");
-        let python = match std::env::var("TRAJGEN_TEST_LLAMA") {
-            Ok(python) => python,
-            Err(_) if is_full => panic!("TRAJGEN_TEST_LLAMA is not set: run scripts/test.sh --full"),
-            Err(_) => return None,
-        };
+    /// Starts it with further arguments.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let python = std::env::var("TRAJGEN_TEST_LLAMA").expect(
+            "TRAJGEN_TEST_LLAMA names no Python with an inference server: scripts/test.sh installs one and sets it",
+        );
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/llama/serve.py");
         let mut child = Command::new(python)
             .arg(script)
-            .args(["--context", "4096", "--parallel", "2"])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -34,7 +31,7 @@ impl Server {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut ready).unwrap();
         let ready: Value = serde_json::from_str(&ready).expect("the server did not start");
         let text = |key: &str| ready[key].as_str().unwrap().to_owned();
-        Some(Self { child, base_url: text("base_url"), model: text("model") })
+        Self { child, base_url: text("base_url"), model: text("model") }
     }
 }
 

@@ -148,7 +148,8 @@ async fn a_lost_helper_fails_pending_and_later_requests() {
     assert_eq!(pending.await.unwrap().unwrap().status, ExecStatus::Signalled(9));
 
     let guest = helper.guest.clone();
-    let pending = tokio::spawn(async move { guest.exec(Exec::shell("exec tail -f /dev/null --pid=$PPID")).await });
+    let pending =
+        tokio::spawn(async move { guest.exec(Exec::shell("exec tail -f /dev/null --pid=$PPID")).await });
     while helper.guest.processes().await.unwrap().is_empty() {}
     helper.process.kill().await.unwrap();
     assert_eq!(pending.await.unwrap().unwrap_err().kind, ErrorType::EnvironmentLostError);

@@ -1,6 +1,6 @@
 //! `trajgen check`: everything that could fail later, in one pass.
 
-use crate::block::{self, BlockArgs};
+use crate::block::{self, BlockArgs, EnvironmentArgs};
 use crate::exit::{Code, Failure};
 use crate::run::{self, Work, load_config};
 use crate::terminal;
@@ -14,6 +14,8 @@ use trajgen_contract::ledger::Ledger;
 pub struct Args {
     #[command(flatten)]
     block: BlockArgs,
+    #[command(flatten)]
+    environment: EnvironmentArgs,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -95,7 +97,7 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
     findings.add("disk", run::check_disk(block).map(|()| "there is room".into()));
     let ledger = Ledger::load(block).map_err(Failure::from);
     let n = ledger.as_ref().map(|l| l.entries().len()).unwrap_or(0);
-    let provider = run::provider_of(block);
+    let provider = run::provider_of(block, &args.environment);
     let capabilities = provider.as_ref().map(|p| {
         let c = p.capabilities();
         format!(
@@ -112,7 +114,13 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
         && !block::is_in_use(block)
     {
         let jobs_dir = block.root().join(&config.runtime_info.input.harbor_job.jobs_dir);
-        let work = Work::find(&run::Args::default_for(args.block.clone()), block, &loaded, &jobs_dir, ledger);
+        let work = Work::find(
+            &run::Args::default_for(args.block.clone(), args.environment.clone()),
+            block,
+            &loaded,
+            &jobs_dir,
+            ledger,
+        );
         let says = work.and_then(|work| match work {
             None => Ok("nothing is left to run".into()),
             Some(work) => {

@@ -1,6 +1,6 @@
 //! `trajgen validate`: proves each task the way a task generator does: doing nothing gives 0, the solution gives 1.
 
-use crate::block::{self, BlockArgs};
+use crate::block::{self, BlockArgs, EnvironmentArgs};
 use crate::exit::Failure;
 use crate::run::provider_of;
 use crate::terminal;
@@ -28,6 +28,8 @@ pub struct Args {
     tasks: PathBuf,
     #[command(flatten)]
     block: BlockArgs,
+    #[command(flatten)]
+    environment: EnvironmentArgs,
     /// Trials at a time
     #[arg(long, default_value_t = 2)]
     n_concurrent: usize,
@@ -116,7 +118,7 @@ async fn prove(
     ids: &[String],
 ) -> Result<Vec<Proof>, Failure> {
     let (events, _stream) = EventSink::new();
-    let provider = provider_of(block)?;
+    let provider = provider_of(block, &args.environment)?;
     provider.sweep().await.map_err(Failure::missing)?;
     let scratch = block.cache().join("scratch");
     std::fs::create_dir_all(&scratch).map_err(FileError::at("create the folder", &scratch))?;

@@ -4,7 +4,7 @@ use super::monitor::JobFigures;
 use super::setup::Work;
 use crate::terminal;
 use trajgen_contract::archive::ArchiveDir;
-use trajgen_contract::layout::{Block, SftDir};
+use trajgen_contract::layout::Block;
 
 /// Prints it.
 pub fn print(
@@ -17,8 +17,7 @@ pub fn print(
 ) {
     let figures = JobFigures::read(&work.dir);
     let results = figures.results();
-    let sft = SftDir::new(block.artifacts().join("sft_data").join(work.dir.name()));
-    let sft = Some(sft.path().to_owned()).filter(|p| p.exists());
+    let sft = Some(work.sft.path()).filter(|path| path.exists());
     if json {
         terminal::out_json(&serde_json::json!({
             "run": archive.id(),
@@ -42,7 +41,7 @@ pub fn print(
         ("trajectories", shown(work.dir.path())),
         ("figures", shown(&work.dir.result())),
     ];
-    if let Some(sft) = &sft {
+    if let Some(sft) = sft {
         rows.push(("training data", shown(sft)));
     }
     rows.push(("report", shown(&archive.monitor())));

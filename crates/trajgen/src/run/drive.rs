@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use trajgen_contract::config::{Config, OnDisconnect, OnLimit, State};
 use trajgen_contract::event::Event;
 use trajgen_contract::files::FileError;
-use trajgen_contract::layout::{Block, SftDir};
+use trajgen_contract::layout::Block;
 use trajgen_contract::ledger::Ledger;
 use trajgen_contract::result::{TrialResult, TrialSummary};
 use trajgen_proxy::{Proxy, ProxyConfig};
@@ -41,7 +41,7 @@ pub async fn drive(
     signals: &Signals,
 ) -> Result<Done, Failure> {
     let config = &loaded.config;
-    let provider = setup::provider_of(block)?;
+    let provider = setup::provider_of(block, &work.environment)?;
     check_disk(block)?;
     check_tasks(work, &*provider)?;
     let swept = provider.sweep().await.map_err(Failure::missing)?;
@@ -77,7 +77,7 @@ pub async fn drive(
         }
         result
     };
-    convert(session, work, config, block)?;
+    convert(session, work, config)?;
     session.stage("archive", State::Completed)?;
     stopped_early(&signals.stop, signals)?;
     Ok(Done { n_errors: result.stats.n_errored_trials })
@@ -321,15 +321,12 @@ fn ended(work: &Work) -> Event {
     }
 }
 
-fn convert(session: &mut Session, work: &Work, config: &Config, block: &Block) -> Result<(), Failure> {
+fn convert(session: &mut Session, work: &Work, config: &Config) -> Result<(), Failure> {
     if !config.runtime_info.input.sft_conversion.enabled || !work.calls_model() {
         return Ok(());
     }
     session.stage("convert", State::Converting)?;
-    let out = SftDir::new(
-        block.root().join(&config.runtime_info.input.sft_conversion.out_dir).join(work.dir.name()),
-    );
-    let options = crate::cmd::convert::options_of(config, work.dir.path(), out.path());
+    let options = crate::cmd::convert::options_of(config, work.dir.path(), work.sft.path());
     let report = trajgen_sft::convert(&options).map_err(|e| Failure::failed(e.to_string()))?;
     session.log.say(format_args!(
         "converted {} of {} trials, {} records",

@@ -13,7 +13,7 @@ pub use drive::{check_disk, refusal};
 pub use monitor::JobFigures;
 pub use setup::{Work, load_config, provider_of, upstream_of};
 
-use crate::block::{self, BlockArgs};
+use crate::block::{self, BlockArgs, EnvironmentArgs};
 use crate::exit::{Code, Failure};
 use crate::terminal;
 use session::Session;
@@ -25,6 +25,8 @@ use trajgen_rollout::job::Rerun;
 pub struct Args {
     #[command(flatten)]
     pub block: BlockArgs,
+    #[command(flatten)]
+    pub environment: EnvironmentArgs,
     /// Go on with an interrupted job (the latest, or this one); finished trials are not repeated
     #[arg(long, value_name = "JOB", num_args = 0..=1, default_missing_value = "")]
     pub resume: Option<String>,
@@ -50,9 +52,10 @@ pub struct Args {
 
 impl Args {
     /// A plain run of `block`.
-    pub fn default_for(block: BlockArgs) -> Self {
+    pub fn default_for(block: BlockArgs, environment: EnvironmentArgs) -> Self {
         Self {
             block,
+            environment,
             resume: None,
             rerun: Vec::new(),
             overwrite: false,

@@ -1,6 +1,7 @@
 //! From a config file to work that can be done.
 
 use super::Args;
+use crate::block::EnvironmentArgs;
 use crate::exit::Failure;
 use crate::terminal;
 use std::collections::BTreeSet;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use trajgen_contract::config::{self, Config, EnvironmentType, Severity};
 use trajgen_contract::files::FileError;
-use trajgen_contract::layout::{Block, JobDir};
+use trajgen_contract::layout::{Block, JobDir, SftDir};
 use trajgen_contract::ledger::Ledger;
 use trajgen_rollout::environment::EnvironmentProvider;
 use trajgen_rollout::environment::sandbox::{SandboxOptions, SandboxProvider};
@@ -57,8 +58,12 @@ pub struct Work {
     pub planned: Vec<Planned>,
     /// The folder of prepared tasks.
     pub tasks: PathBuf,
+    /// Where its training data goes.
+    pub sft: SftDir,
     /// Where trials run.
     pub kind: &'static str,
+    /// What environments may be.
+    pub environment: EnvironmentArgs,
     /// Whether the job goes on rather than starts.
     pub resumed: bool,
 }
@@ -89,6 +94,8 @@ impl Work {
         let dataset = input.task_source.dataset().to_owned();
         let tasks_dir = block.tasks(&dataset);
         let tasks = prepare(args, block, config, &dataset)?;
+        let sft =
+            |dir: &JobDir| SftDir::new(block.root().join(&input.sft_conversion.out_dir).join(dir.name()));
         let meaning = job::meaning_of(config, &dataset, &agents, kind);
         match &args.resume {
             Some(name) => {
@@ -116,7 +123,16 @@ impl Work {
                     terminal::out(format_args!("job {} is over: all its trials are finished", dir.name()));
                     return Ok(None);
                 }
-                Ok(Some(Self { dir, plan, planned, tasks: tasks_dir, kind, resumed: true }))
+                Ok(Some(Self {
+                    sft: sft(&dir),
+                    dir,
+                    plan,
+                    planned,
+                    tasks: tasks_dir,
+                    kind,
+                    environment: args.environment.clone(),
+                    resumed: true,
+                }))
             }
             None => {
                 let selection = job::select(&tasks, config, &dataset, &agents, ledger, &args.rerun())
@@ -132,7 +148,16 @@ impl Work {
                 let plan = job::plan(&selection, input.harbor_job.n_attempts, meaning);
                 let planned =
                     job::specs(&plan, &dir, config, &dataset, &agents, &tasks, kind).map_err(plan_failure)?;
-                Ok(Some(Self { dir, plan, planned, tasks: tasks_dir, kind, resumed: false }))
+                Ok(Some(Self {
+                    sft: sft(&dir),
+                    dir,
+                    plan,
+                    planned,
+                    tasks: tasks_dir,
+                    kind,
+                    environment: args.environment.clone(),
+                    resumed: false,
+                }))
             }
         }
     }
@@ -254,8 +279,8 @@ fn environment_kind(config: &Config) -> Result<&'static str, Failure> {
 }
 
 /// The provider of the job's environments.
-pub fn provider_of(block: &Block) -> Result<Arc<dyn EnvironmentProvider>, Failure> {
-    let options = SandboxOptions { cache: block.cache(), any_image: false };
+pub fn provider_of(block: &Block, args: &EnvironmentArgs) -> Result<Arc<dyn EnvironmentProvider>, Failure> {
+    let options = SandboxOptions { cache: block.cache(), any_image: args.any_image };
     let provider = SandboxProvider::new(options).map_err(Failure::missing)?;
     Ok(Arc::new(provider))
 }
