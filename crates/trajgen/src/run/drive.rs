@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use trajgen_contract::config::{Config, OnDisconnect, OnLimit, State};
 use trajgen_contract::event::Event;
-use trajgen_contract::files::FileError;
+use trajgen_contract::files::{self, FileError};
 use trajgen_contract::layout::Block;
 use trajgen_contract::ledger::Ledger;
 use trajgen_contract::result::{TrialResult, TrialSummary};
@@ -188,7 +188,8 @@ async fn start_proxy(
     }
     let input = &config.runtime_info.input;
     let model = work.planned.iter().find_map(|p| p.spec.agent.model.as_deref());
-    let upstream = setup::upstream_of(block, config, model)?;
+    let deployment = setup::deployment_of(block, config, model)?;
+    let upstream = setup::connect(deployment.clone())?;
     upstream.check().await.map_err(|e| {
         Failure::missing(format!(
             "the upstream of model '{}' does not answer: {e}",
@@ -227,7 +228,12 @@ async fn start_proxy(
             });
         }
     }));
-    Proxy::start(proxy).await.map(|p| Some(Arc::new(p))).map_err(Failure::missing)
+    let resolved = proxy.clone();
+    let proxy = Proxy::start(proxy).await.map_err(Failure::missing)?;
+    let yaml = trajgen_proxy::resolved_config_yaml(&resolved, &[deployment], proxy.base_url())
+        .map_err(Failure::failed)?;
+    files::replace(&block.proxy_config(&job), yaml.as_bytes())?;
+    Ok(Some(Arc::new(proxy)))
 }
 
 /// A socket's path is short (108 bytes at most), so it lies in the system's folder for temporary files.
