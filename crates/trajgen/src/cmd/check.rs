@@ -2,7 +2,7 @@
 
 use crate::block::{self, BlockArgs, EnvironmentArgs};
 use crate::exit::{Code, Failure};
-use crate::run::{self, Work, load_config};
+use crate::run::{self, Found, Work, load_config};
 use crate::terminal;
 use serde::Serialize;
 use trajgen_contract::config::{Severity, UpstreamKind};
@@ -115,15 +115,15 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
     {
         let jobs_dir = block.root().join(&config.runtime_info.input.harbor_job.jobs_dir);
         let work = Work::find(
-            &run::Args::default_for(args.block.clone(), args.environment.clone()),
+            &run::Args::dry(args.block.clone(), args.environment.clone()),
             block,
             &loaded,
             &jobs_dir,
             ledger,
         );
         let says = work.and_then(|work| match work {
-            None => Ok("nothing is left to run".into()),
-            Some(work) => {
+            Found::Nothing(nothing) => Ok(nothing.says),
+            Found::Work(work) => {
                 let refused: Vec<String> = work
                     .planned
                     .iter()

@@ -11,7 +11,7 @@ mod signals;
 
 pub use drive::{check_disk, refusal};
 pub use monitor::JobFigures;
-pub use setup::{Work, load_config, provider_of, upstream_of};
+pub use setup::{Found, Work, load_config, provider_of, upstream_of};
 
 use crate::block::{self, BlockArgs, EnvironmentArgs};
 use crate::exit::{Code, Failure};
@@ -51,8 +51,8 @@ pub struct Args {
 }
 
 impl Args {
-    /// A plain run of `block`.
-    pub fn default_for(block: BlockArgs, environment: EnvironmentArgs) -> Self {
+    /// A dry run of `block`.
+    pub fn dry(block: BlockArgs, environment: EnvironmentArgs) -> Self {
         Self {
             block,
             environment,
@@ -60,7 +60,7 @@ impl Args {
             rerun: Vec::new(),
             overwrite: false,
             strict: false,
-            dry_run: false,
+            dry_run: true,
             fail_on_error: false,
             json: false,
         }
@@ -86,19 +86,28 @@ pub async fn run(args: &Args) -> Result<i32, Failure> {
             "this block belongs to host '{host}' (meta_info.resources.ip); run it there, or set it to 'local'"
         )));
     }
-    let _lock = block::lock(&block)?;
+    // A dry run leaves nothing, not even the lock's file in a block that nothing has run in.
+    let _lock = if args.dry_run && !block.artifacts().exists() { None } else { Some(block::lock(&block)?) };
     let jobs_dir = block.root().join(&loaded.config.runtime_info.input.harbor_job.jobs_dir);
-    for dead in session::archive_dead_runs(&block, &jobs_dir)? {
-        terminal::note(format_args!("{dead} had died; it is archived as interrupted"));
-    }
     let mut ledger = Ledger::load(&block)?;
     for warning in ledger.warnings() {
         terminal::warning(warning);
     }
-    settle::settle(&block, &jobs_dir, &mut ledger)?;
-    ledger.fold()?;
+    if !args.dry_run {
+        for dead in session::archive_dead_runs(&block, &jobs_dir)? {
+            terminal::note(format_args!("{dead} had died; it is archived as interrupted"));
+        }
+        settle::settle(&block, &jobs_dir, &mut ledger)?;
+        ledger.fold()?;
+    }
 
-    let Some(work) = Work::find(args, &block, &loaded, &jobs_dir, &ledger)? else { return Ok(0) };
+    let work = match Work::find(args, &block, &loaded, &jobs_dir, &ledger)? {
+        Found::Work(work) => work,
+        Found::Nothing(nothing) => {
+            nothing.print(args.json);
+            return Ok(0);
+        }
+    };
     if args.dry_run {
         work.print(args.json);
         return Ok(0);

@@ -4,10 +4,12 @@ use super::Args;
 use crate::block::EnvironmentArgs;
 use crate::exit::Failure;
 use crate::terminal;
+use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 use trajgen_contract::config::{self, Config, EnvironmentType, Severity};
 use trajgen_contract::files::FileError;
 use trajgen_contract::layout::{Block, JobDir, SftDir};
@@ -66,17 +68,61 @@ pub struct Work {
     pub environment: EnvironmentArgs,
     /// Whether the job goes on rather than starts.
     pub resumed: bool,
+    /// Holds the tasks of a dry run.
+    _dry: Option<TempDir>,
+}
+
+/// What there is to do.
+pub enum Found {
+    /// This.
+    Work(Box<Work>),
+    /// Nothing, and why.
+    Nothing(Nothing),
+}
+
+/// Why there is nothing to do.
+#[derive(Debug, Serialize)]
+pub struct Nothing {
+    /// For people.
+    #[serde(rename = "nothing_to_run")]
+    pub says: String,
+    /// Tasks that the ledger leaves out.
+    pub consumed: usize,
+    /// Tasks that globs and exclude lists leave out.
+    pub excluded: usize,
+}
+
+impl Nothing {
+    fn left(selection: &job::Selection, dataset: &str) -> Self {
+        let job::Selection { consumed, excluded, .. } = *selection;
+        let also = if excluded > 0 { format!(", {excluded} are excluded") } else { String::new() };
+        let says = format!("nothing left to run in '{dataset}': {consumed} tasks are consumed{also}");
+        Self { says, consumed, excluded }
+    }
+
+    /// Says it, and how to run tasks again.
+    pub fn print(&self, json: bool) {
+        if json {
+            return terminal::out_json(self);
+        }
+        terminal::out(&self.says);
+        if self.consumed > 0 {
+            terminal::out(
+                "to run tasks again: trajgen run --rerun all | --rerun failed | --rerun <task id>…",
+            );
+        }
+    }
 }
 
 impl Work {
-    /// What there is to do; none (and said so) when nothing is.
+    /// What there is to do. With `args.dry_run` nothing is left behind.
     pub fn find(
         args: &Args,
         block: &Block,
         loaded: &Loaded,
         jobs_dir: &Path,
         ledger: &Ledger,
-    ) -> Result<Option<Self>, Failure> {
+    ) -> Result<Found, Failure> {
         let config = &loaded.config;
         let input = &config.runtime_info.input;
         let kind = environment_kind(config)?;
@@ -93,9 +139,16 @@ impl Work {
         }
         let dataset = input.task_source.dataset().to_owned();
         let tasks_dir = block.tasks(&dataset);
-        let tasks = prepare(args, block, config, &dataset)?;
+        let (tasks, dry) = if args.dry_run {
+            let folder =
+                tempfile::tempdir().map_err(FileError::at("create a folder in", &std::env::temp_dir()))?;
+            (prepare_dry(args, block, config, &dataset, folder.path())?, Some(folder))
+        } else {
+            (prepare(args, block, config, &dataset, &tasks_dir)?, None)
+        };
         let sft =
             |dir: &JobDir| SftDir::new(block.root().join(&input.sft_conversion.out_dir).join(dir.name()));
+        let environment = args.environment.clone();
         let meaning = job::meaning_of(config, &dataset, &agents, kind);
         match &args.resume {
             Some(name) => {
@@ -120,26 +173,27 @@ impl Work {
                     planned.retain(|p| !taken.contains(&p.spec.trial));
                 }
                 if planned.iter().all(|p| p.finished.is_some()) {
-                    terminal::out(format_args!("job {} is over: all its trials are finished", dir.name()));
-                    return Ok(None);
+                    let says = format!("job {} is over: all its trials are finished", dir.name());
+                    return Ok(Found::Nothing(Nothing { says, consumed: 0, excluded: 0 }));
                 }
-                Ok(Some(Self {
+                let work = Self {
                     sft: sft(&dir),
                     dir,
                     plan,
                     planned,
                     tasks: tasks_dir,
                     kind,
-                    environment: args.environment.clone(),
+                    environment,
                     resumed: true,
-                }))
+                    _dry: dry,
+                };
+                Ok(Found::Work(Box::new(work)))
             }
             None => {
                 let selection = job::select(&tasks, config, &dataset, &agents, ledger, &args.rerun())
                     .map_err(plan_failure)?;
                 if selection.pairs.is_empty() {
-                    nothing_left(&selection, &dataset);
-                    return Ok(None);
+                    return Ok(Found::Nothing(Nothing::left(&selection, &dataset)));
                 }
                 let version = agent_version(&agents);
                 let prefix = input.harbor_job.job_name_prefix.as_deref();
@@ -148,16 +202,18 @@ impl Work {
                 let plan = job::plan(&selection, input.harbor_job.n_attempts, meaning);
                 let planned =
                     job::specs(&plan, &dir, config, &dataset, &agents, &tasks, kind).map_err(plan_failure)?;
-                Ok(Some(Self {
+                let work = Self {
                     sft: sft(&dir),
                     dir,
                     plan,
                     planned,
                     tasks: tasks_dir,
                     kind,
-                    environment: args.environment.clone(),
+                    environment,
                     resumed: false,
-                }))
+                    _dry: dry,
+                };
+                Ok(Found::Work(Box::new(work)))
             }
         }
     }
@@ -207,15 +263,6 @@ impl Work {
     }
 }
 
-fn nothing_left(selection: &job::Selection, dataset: &str) {
-    terminal::out(format_args!(
-        "nothing left to run in '{dataset}': {} tasks are consumed{}",
-        selection.consumed,
-        if selection.excluded > 0 { format!(", {} are excluded", selection.excluded) } else { String::new() }
-    ));
-    terminal::out("to run tasks again: trajgen run --rerun all | --rerun failed | --rerun <task id>…");
-}
-
 fn agent_version(agents: &[AgentSpec]) -> String {
     agents
         .first()
@@ -224,14 +271,41 @@ fn agent_version(agents: &[AgentSpec]) -> String {
         .unwrap_or_default()
 }
 
-fn prepare(args: &Args, block: &Block, config: &Config, dataset: &str) -> Result<Vec<TaskDir>, Failure> {
+/// Prepares the config's tasks in `target`.
+fn prepare(
+    args: &Args,
+    block: &Block,
+    config: &Config,
+    dataset: &str,
+    target: &Path,
+) -> Result<Vec<TaskDir>, Failure> {
     let task_source = &config.runtime_info.input.task_source;
     let source = block.root().join(&task_source.dataset_name);
     let options = source::PrepareOptions { overwrite: args.overwrite, strict: args.strict };
-    let target = block.tasks(dataset);
-    let prepared = source::prepare(task_source.provider, &source, dataset, &target, &options)?;
+    let prepared = source::prepare(task_source.provider, &source, dataset, target, &options)?;
     crate::cmd::prepare::report(&prepared);
     Ok(prepared.tasks.into_iter().map(|id| TaskDir { path: target.join(&id), id }).collect())
+}
+
+/// The tasks that a run would have: those that stand prepared, and copies below `folder` of the others.
+fn prepare_dry(
+    args: &Args,
+    block: &Block,
+    config: &Config,
+    dataset: &str,
+    folder: &Path,
+) -> Result<Vec<TaskDir>, Failure> {
+    let standing = block.tasks(dataset);
+    let mut tasks = prepare(args, block, config, dataset, &folder.join(dataset))?;
+    if !args.overwrite {
+        for task in &mut tasks {
+            let place = standing.join(&task.id);
+            if place.is_dir() {
+                task.path = place;
+            }
+        }
+    }
+    Ok(tasks)
 }
 
 fn job_to_resume(jobs_dir: &Path, name: &str) -> Result<JobDir, Failure> {
@@ -291,11 +365,21 @@ pub fn upstream_of(
     config: &Config,
     model: Option<&str>,
 ) -> Result<Arc<dyn Upstream>, Failure> {
+    connect(deployment_of(block, config, model)?)
+}
+
+/// Connects to a deployment.
+pub fn connect(deployment: UpstreamConfig) -> Result<Arc<dyn Upstream>, Failure> {
+    trajgen_upstream::connect(deployment).map_err(Failure::bad_input)
+}
+
+/// The deployment of the job's model, as the config describes it.
+pub fn deployment_of(block: &Block, config: &Config, model: Option<&str>) -> Result<UpstreamConfig, Failure> {
     let apis = &config.runtime_info.input.llm_api;
     let api = apis.iter().find(|api| model.is_none_or(|m| api.model_name() == m)).ok_or_else(|| {
         Failure::bad_input("runtime_info.input.llm_api: there is no entry for the agent's model")
     })?;
-    trajgen_upstream::connect(UpstreamConfig {
+    Ok(UpstreamConfig {
         api_base_url: api.api_base_url.expose().to_owned(),
         api_key: api.api_key.as_ref().map(|k| k.expose().to_owned()).unwrap_or_default(),
         model: api.model.clone(),
@@ -310,5 +394,4 @@ pub fn upstream_of(
         drop_params: api.drop_params.clone(),
         base_dir: block.root().to_owned(),
     })
-    .map_err(Failure::bad_input)
 }
