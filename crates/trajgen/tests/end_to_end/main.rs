@@ -1,6 +1,11 @@
 //! The binary from outside: what it prints, what it exits with, what it leaves behind.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests fail by panicking")]
 
+mod dry;
 mod example;
 mod harbor;
+mod hostile;
+mod prepare;
+mod selection;
 mod support;
+mod validate;

@@ -151,7 +151,7 @@ impl Small {
             lines.collect()
         };
         let config = format!(
-            "version: 1\nmeta_info: {{name: small}}\nruntime_info:\n  input:\n    llm_api:\n      api_base_url: script://model\n      model: openai/tiny/model\n{}    litellm_proxy:\n      port: 0\n{}    task_source: {{provider: local, dataset_name: data/mini}}\n    harbor_job:\n      n_concurrent: 2\n{}    environment:\n      type: sandbox\n{}    agent:\n      name: terminus-2\n{}    sft_conversion:\n      enabled: true\n{}",
+            "version: 1\nmeta_info: {{name: small}}\nruntime_info:\n  input:\n    llm_api:\n      api_base_url: script://model\n      model: openai/tiny/model\n{}    litellm_proxy:\n      port: 0\n{}    task_source: {{provider: local, dataset_name: data/mini}}\n    harbor_job:\n      n_concurrent_builds: 2\n{}    environment:\n      type: sandbox\n{}    agent:\n      name: terminus-2\n{}    sft_conversion:\n      enabled: true\n{}",
             of("llm_api"),
             of("litellm_proxy"),
             of("harbor_job"),
@@ -188,9 +188,10 @@ impl Small {
         names(&self.path().join("artifacts/archives"))
     }
 
-    /// Everything below the block, sorted.
+    /// Everything below the block, sorted; of the lock's file only that it is there.
     pub fn tree(&self) -> Vec<String> {
-        tree(self.path())
+        let cut = |entry: String| if entry.contains("/.lock: ") { "artifacts/.lock".into() } else { entry };
+        tree(self.path()).into_iter().map(cut).collect()
     }
 }
 
@@ -265,9 +266,4 @@ pub fn trials(job: &Path) -> Vec<PathBuf> {
 pub fn task_of(trial: &Path) -> String {
     let config = read_json(&trial.join("config.json"));
     config["task"]["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
-}
-
-/// A list of texts.
-pub fn texts(values: &Value) -> Vec<&str> {
-    values.as_array().unwrap().iter().map(|value| value.as_str().unwrap()).collect()
 }

@@ -1,0 +1,124 @@
+//! `prepare`: from a source to the block's tasks.
+
+use crate::support::{Small, names, tree, write, write_task};
+use std::path::Path;
+
+fn prepared(small: &Small) -> Vec<String> {
+    let folders = names(&small.path().join("artifacts/tasks/mini"));
+    folders.into_iter().filter(|name| !name.starts_with('.')).collect()
+}
+
+#[test]
+fn it_copies_what_the_manifest_names_once() {
+    let small = Small::with(&["beta", "alpha"]);
+    write_task(&small.source(), "unlisted");
+    small.trajgen(&["prepare"]).well().says("mini: 2 tasks in artifacts/tasks/mini (2 copied)");
+    assert_eq!(prepared(&small), ["alpha", "beta"]);
+    let source = tree(&small.source().join("alpha"));
+    let target = small.path().join("artifacts/tasks/mini/alpha");
+    assert_eq!(tree(&target), source);
+
+    small.trajgen(&["prepare"]).well().says("(0 copied, 2 unchanged)");
+    write(&small.source().join("alpha/instruction.md"), "Changed.\n");
+    let kept = small.trajgen(&["prepare"]).well();
+    kept.says("1 changed at their source but kept").complains("task 'alpha': its source has changed");
+    assert_eq!(tree(&target), source);
+    let report = small.trajgen(&["prepare", "--overwrite", "--json"]).well().json();
+    assert_eq!(report["prepared"]["copied"], serde_json::json!(["alpha"]));
+    assert_eq!(report["prepared"]["tasks"], serde_json::json!(["beta", "alpha"]));
+    assert_eq!(tree(&target), tree(&small.source().join("alpha")));
+}
+
+#[test]
+fn manifests_with_holes_without_entries_and_none() {
+    let small = Small::with(&["alpha"]);
+    let manifest = small.source().join("verifiable_tasks.txt");
+    write(&manifest, "# the good ones\nalpha # a remark\n\nnowhere\n");
+    let said = small.trajgen(&["prepare"]).well();
+    said.says("1 missing").complains("warning").complains("nowhere");
+    write(&manifest, "nowhere\n");
+    small.trajgen(&["prepare"]).with(2).complains("nowhere");
+    write(&manifest, "# none yet\n");
+    small.trajgen(&["prepare"]).with(2).complains("verifiable_tasks.txt");
+    small.trajgen(&["run"]).with(2).complains("verifiable_tasks.txt");
+    assert_eq!(small.runs(), [""; 0]);
+    std::fs::remove_file(&manifest).unwrap();
+    small.trajgen(&["prepare"]).well().complains("verifiable_tasks.txt");
+}
+
+#[test]
+fn an_invalid_task_is_left_out_or_ends_it() {
+    let small = Small::with(&["alpha", "broken"]);
+    std::fs::remove_file(small.source().join("broken/tests/test.sh")).unwrap();
+    let said = small.trajgen(&["prepare"]).well();
+    said.says("1 invalid").complains("error: task 'broken' is skipped").complains("tests/test.sh");
+    assert_eq!(prepared(&small), ["alpha"]);
+    small.trajgen(&["prepare", "--strict"]).with(2).complains("broken");
+    small.trajgen(&["run", "--strict"]).with(2).complains("broken");
+    small.trajgen(&["run"]).well().says("1 of 1 over");
+}
+
+fn tar(path: &Path, members: impl Fn(&mut tar::Builder<std::fs::File>)) {
+    let mut builder = tar::Builder::new(std::fs::File::create(path).unwrap());
+    members(&mut builder);
+    builder.finish().unwrap();
+}
+
+#[test]
+fn archives_hold_a_data_set_or_one_task() {
+    let small = Small::with(&["alpha", "beta"]);
+    let archive = small.path().join("mini.tar");
+    tar(&archive, |tar| tar.append_dir_all("mini", small.source()).unwrap());
+    let report = small.trajgen(&["prepare", "--source", "mini.tar", "--json"]).well().json();
+    assert_eq!(report["prepared"]["tasks"], serde_json::json!(["alpha", "beta"]));
+    let path = report["path"].as_str().unwrap().to_owned();
+    assert_eq!(tree(&small.path().join(path).join("alpha")), tree(&small.source().join("alpha")));
+
+    let archive = small.path().join("solo.tar");
+    tar(&archive, |tar| tar.append_dir_all("", small.source().join("alpha")).unwrap());
+    let report = small.trajgen(&["prepare", "--source", "solo.tar", "--json"]).well().json();
+    assert_eq!(report["prepared"]["tasks"], serde_json::json!(["solo"]));
+}
+
+#[test]
+fn a_hostile_archive_is_refused_whole() {
+    let small = Small::with(&["alpha"]);
+    let outside = small.path().join("escaped");
+    let mut hostile: Vec<(&str, Box<dyn Fn(&mut tar::Builder<std::fs::File>)>)> = Vec::new();
+    let file = |name: &'static str| -> Box<dyn Fn(&mut tar::Builder<std::fs::File>)> {
+        Box::new(move |tar| {
+            let mut header = tar::Header::new_gnu();
+            // Past the checks of the library: this is what another tool may write.
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.set_size(1);
+            header.set_mode(0o644);
+            header.set_cksum();
+            tar.append(&header, &b"x"[..]).unwrap();
+        })
+    };
+    let link = |kind: tar::EntryType| -> Box<dyn Fn(&mut tar::Builder<std::fs::File>)> {
+        Box::new(move |tar| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(0);
+            tar.append_link(&mut header, "set/alpha/link", "/etc/passwd").unwrap();
+        })
+    };
+    hostile.push(("up", file("set/../../../../escaped")));
+    hostile.push(("absolute", file("/tmp/trajgen-escaped")));
+    hostile.push(("symbolic", link(tar::EntryType::Symlink)));
+    hostile.push(("hard", link(tar::EntryType::Link)));
+    hostile.push(("device", link(tar::EntryType::Char)));
+    for (name, member) in hostile {
+        let archive = format!("{name}.tar");
+        tar(&small.path().join(&archive), |tar| {
+            tar.append_dir_all("set", small.source()).unwrap();
+            member(tar);
+        });
+        let refused = small.trajgen(&["prepare", "--source", &archive]).with(2);
+        refused.complains(&archive);
+        assert!(!outside.exists() && !Path::new("/tmp/trajgen-escaped").exists(), "{name}");
+        assert!(!small.path().join("artifacts/tasks").join(&archive).exists(), "{name}");
+    }
+    assert_eq!(names(&small.path().join("artifacts/tasks")), [""; 0]);
+}
