@@ -56,6 +56,26 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     written.map_err(FileError::at("write", path))
 }
 
+/// Removes what [`replace`] and [`Replacement`] of dead processes left half-written in `folder`, and below it when
+/// `deep`. What cannot be removed stays: it is in nobody's way.
+pub fn remove_temporary(folder: &Path, deep: bool) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let writer = name.to_str().and_then(|name| {
+            let (name, number) = name.strip_prefix('.')?.strip_suffix(".tmp")?.rsplit_once('-')?;
+            number.parse::<u64>().ok()?;
+            name.rsplit_once('.')?.1.parse::<u32>().ok()
+        });
+        match (entry.file_type(), writer) {
+            (Ok(kind), _) if kind.is_dir() && deep => remove_temporary(&entry.path(), true),
+            (Ok(kind), Some(pid)) if kind.is_file() && !Path::new(&format!("/proc/{pid}")).exists() => {
+                let _ = std::fs::remove_file(entry.path());
+            }
+            _ => {}
+        }
+    }
+}
+
 /// Replaces `path` by `value` as JSON, indented by two, with a final newline.
 ///
 /// # Errors
@@ -295,6 +315,31 @@ mod tests {
         drop(second);
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn half_written_files_of_dead_processes_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let (own, dead) = (std::process::id(), child.id());
+        std::fs::create_dir(dir.path().join("deep")).unwrap();
+        let names = [
+            format!(".result.json.{dead}-3.tmp"),
+            format!("deep/.im.jsonl.{dead}-0.tmp"),
+            format!(".result.json.{own}-3.tmp"),
+            ".of.somebody-else.tmp".to_owned(),
+            "result.json".to_owned(),
+        ];
+        for name in &names {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        let left = || names.iter().filter(|name| dir.path().join(name).exists()).count();
+        remove_temporary(dir.path(), false);
+        assert_eq!(left(), 4);
+        remove_temporary(dir.path(), true);
+        assert_eq!(left(), 3);
+        assert!(names.iter().skip(2).all(|name| dir.path().join(name).exists()));
     }
 
     #[test]

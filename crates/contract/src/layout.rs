@@ -68,6 +68,16 @@ impl Block {
     pub fn cache(&self) -> PathBuf {
         self.artifacts().join("cache")
     }
+    /// Copies of workspaces and tests of running trials, to compare them.
+    #[must_use]
+    pub fn comparisons(&self) -> PathBuf {
+        self.cache().join("comparisons")
+    }
+    /// Sockets of running model proxies, called `<pid>.sock`.
+    #[must_use]
+    pub fn sockets(&self) -> PathBuf {
+        self.cache().join("sockets")
+    }
     /// Held by the run in progress.
     #[must_use]
     pub fn lock(&self) -> PathBuf {

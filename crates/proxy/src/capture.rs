@@ -28,7 +28,7 @@ struct State {
     log: Option<LineLog>,
     is_folder_synced: bool,
     /// The first sync that failed.
-    fault: Option<String>,
+    fault: Option<Fault>,
 }
 
 impl LogFile {
@@ -80,14 +80,34 @@ impl LogFile {
         match outcome {
             Ok(()) => state.is_folder_synced = true,
             Err(error) => {
-                state.fault.get_or_insert_with(|| error.to_string());
+                state.fault.get_or_insert_with(|| error.into());
             }
         }
     }
 
     /// Why what was appended is not safe, if it is not.
-    pub(crate) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<Fault> {
         self.state().fault.clone()
+    }
+}
+
+/// Why a record was not written, or is not safe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) message: String,
+    /// The disk is full: nothing is wrong with the trial.
+    pub(crate) is_disk_full: bool,
+}
+
+impl Fault {
+    fn other(what: &str, error: &dyn std::error::Error) -> Self {
+        Self { message: format!("{what}: {error}"), is_disk_full: false }
+    }
+}
+
+impl From<FileError> for Fault {
+    fn from(error: FileError) -> Self {
+        Self { message: error.to_string(), is_disk_full: error.is_disk_full() }
     }
 }
 
@@ -103,16 +123,16 @@ pub(crate) struct Capture {
 
 impl Capture {
     /// Appends what `line` makes to `log`, off the runtime's threads.
-    pub(crate) async fn append<F>(&self, log: &Arc<LogFile>, line: F) -> Result<(), String>
+    pub(crate) async fn append<F>(&self, log: &Arc<LogFile>, line: F) -> Result<(), Fault>
     where
         F: FnOnce() -> Result<Vec<u8>, serde_json::Error> + Send + 'static,
     {
         let file = Arc::clone(log);
         let written = tokio::task::spawn_blocking(move || {
-            let line = line().map_err(|error| format!("cannot write the record as JSON: {error}"))?;
-            file.append(&line).map_err(|error| error.to_string())
+            let line = line().map_err(|error| Fault::other("cannot write the record as JSON", &error))?;
+            file.append(&line).map_err(Fault::from)
         });
-        written.await.map_err(|error| format!("the writer broke down: {error}"))??;
+        written.await.map_err(|error| Fault::other("the writer broke down", &error))??;
         if !log.is_dirty.swap(true, Ordering::AcqRel) {
             self.dirty.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(log));
             self.has_dirty.notify_one();

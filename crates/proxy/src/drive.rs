@@ -290,12 +290,12 @@ async fn record(
     };
     let redactor = Arc::clone(&means.redactor);
     let written = means.capture.append(&destination.log, move || record.line(&redactor)).await;
-    if let Err(message) = &written {
-        tracing::error!(route = ?destination.route, %message, "a call could not be recorded");
+    if let Err(fault) = &written {
+        tracing::error!(route = ?destination.route, message = %fault.message, "a call could not be recorded");
         if let Some(trial) = &destination.trial {
-            trial.capture_failed(message);
+            trial.capture_failed(fault);
         }
-        return written;
+        return written.map_err(|fault| fault.message);
     }
     if let Some(trial) = &destination.trial {
         trial.count(success, usage.as_ref(), failure);

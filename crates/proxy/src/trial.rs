@@ -1,6 +1,6 @@
 //! A trial as the proxy knows it: where its calls go, what they used, what it may use.
 
-use crate::capture::LogFile;
+use crate::capture::{Fault, LogFile};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_util::sync::CancellationToken;
@@ -64,6 +64,8 @@ pub struct TrialUsage {
     pub cost_usd: Option<f64>,
     /// The first call that could not be recorded, and why: the try ends as `CaptureError`.
     pub capture_error: Option<String>,
+    /// Whether it could not because the disk is full: the try then ends as `DiskFullError`.
+    pub is_disk_full: bool,
     /// Set when the call that ended last failed upstream: what a trial dies of that dies now.
     pub last_failure: Option<ModelFailure>,
     /// Set when a call was refused because of a limit: which one, for people. The try ends as
@@ -145,7 +147,12 @@ impl Trial {
 
     pub(crate) fn usage(&self) -> TrialUsage {
         let mut usage = self.state().usage.clone();
-        usage.capture_error = usage.capture_error.or_else(|| self.log.fault());
+        if usage.capture_error.is_none()
+            && let Some(fault) = self.log.fault()
+        {
+            usage.is_disk_full = fault.is_disk_full;
+            usage.capture_error = Some(fault.message);
+        }
         usage
     }
 
@@ -202,8 +209,12 @@ impl Trial {
     }
 
     /// A call could not be recorded.
-    pub(crate) fn capture_failed(&self, message: &str) {
-        self.state().usage.capture_error.get_or_insert_with(|| message.to_owned());
+    pub(crate) fn capture_failed(&self, fault: &Fault) {
+        let usage = &mut self.state().usage;
+        if usage.capture_error.is_none() {
+            usage.is_disk_full = fault.is_disk_full;
+            usage.capture_error = Some(fault.message.clone());
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The job's figures as they stand, and the listener that keeps `result.json`, `events.jsonl` and `job.log` current.
 
+use super::plan::{Plan, PlanError};
 use crate::events::EventStream;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -23,17 +24,41 @@ pub struct Board {
 }
 
 impl Board {
-    /// A job of `n_total` trials, of which `ended` are over already.
+    /// The board of a plan's job, of which `ended` are over already.
     #[must_use]
-    pub fn new(
-        dir: JobDir,
-        id: String,
-        started_at: String,
-        n_total: usize,
-        ended: Vec<TrialSummary>,
-    ) -> Self {
-        let meta = JobMeta { id, started_at, n_total_trials: n_total as u64, ..JobMeta::default() };
+    pub fn new(dir: JobDir, plan: &Plan, ended: Vec<TrialSummary>) -> Self {
+        let meta = JobMeta {
+            id: plan.job_id.clone(),
+            started_at: plan.started_at.clone(),
+            n_total_trials: plan.trials.len() as u64,
+            n_retries: retries_of(&dir),
+            ..JobMeta::default()
+        };
         Self { dir, meta, ended, running: BTreeSet::new() }
+    }
+
+    /// The board of a job as its folder says, for one that nobody works on.
+    ///
+    /// # Errors
+    /// When the job has no plan that can be read.
+    pub fn at_rest(dir: JobDir) -> Result<Self, PlanError> {
+        let plan = Plan::read(&dir)?;
+        let results =
+            plan.trials.iter().filter_map(|t| result::read_trial(&dir.trial(&t.trial).result()).ok());
+        let ended = results.filter_map(|result| TrialSummary::of(&result)).collect();
+        Ok(Self::new(dir, &plan, ended))
+    }
+
+    /// Writes `result.json` as it is when nothing runs.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn settle(&self) -> Result<JobResult, FileError> {
+        let unfinished = self.ended.len() as u64 != self.meta.n_total_trials
+            || self.ended.iter().any(|t| t.exception_type.as_deref() == Some("CancelledError"));
+        let result = self.result(crate::clock::now(), !unfinished);
+        files::replace_json(&self.dir.result(), &result)?;
+        Ok(result)
     }
 
     /// The job's folder.
@@ -92,6 +117,14 @@ impl Board {
         }
         Ok(())
     }
+}
+
+/// Further tries that were made in a job so far, as its `events.jsonl` says.
+fn retries_of(dir: &JobDir) -> u64 {
+    let Ok(file) = std::fs::File::open(dir.events()) else { return 0 };
+    let lines = std::io::BufRead::split(std::io::BufReader::new(file), b'\n').map_while(Result::ok);
+    let events = lines.filter_map(|line| serde_json::from_slice::<EventLine>(&line).ok());
+    events.filter(|line| matches!(line.event, Event::TrialRetried { .. })).count() as u64
 }
 
 /// Mean reward over trials, no reward counting 0; none without trials.
@@ -155,10 +188,10 @@ pub fn listen(
             watcher.tick(&board);
         }
     }
-    let unfinished = board.ended.len() as u64 != board.meta.n_total_trials
-        || board.ended.iter().any(|t| t.exception_type.as_deref() == Some("CancelledError"));
-    let result = board.result(crate::clock::now(), !unfinished);
-    keep(&mut problem, files::replace_json(&board.dir.result(), &result));
+    // Whoever was dropped in the middle runs no more.
+    board.running.clear();
+    let result = keep(&mut problem, board.settle());
+    let result = result.unwrap_or_else(|| board.result(crate::clock::now(), false));
     if let Some(lines) = &lines {
         keep(&mut problem, lines.sync());
     }

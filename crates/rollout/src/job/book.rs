@@ -2,23 +2,19 @@
 
 use super::plan::Planned;
 use super::queue::Book;
-use super::stop::StopLevel;
 use crate::clock;
-use crate::trial::{SpendingLimits, Spent, TrialSpec, TryEnd};
+use crate::trial::{TrialSpec, TryEnd};
 use std::collections::HashMap;
 use trajgen_contract::layout::{Block, TrialDir};
 use trajgen_contract::ledger::{Entry, Key, Ledger};
 use trajgen_contract::outcome::{ErrorType, LedgerStatus, ledger_status};
 
-/// Keeps the ledger of a job, and counts what it spends.
+/// Keeps the ledger of a job.
 pub struct LedgerBook<'a> {
     block: &'a Block,
     ledger: &'a mut Ledger,
     job: String,
     open: HashMap<Key, Account>,
-    limits: SpendingLimits,
-    on_limit: StopLevel,
-    spent: Spent,
 }
 
 /// One task's trials in this job.
@@ -44,23 +40,8 @@ pub fn key_of(spec: &TrialSpec) -> Key {
 
 impl<'a> LedgerBook<'a> {
     /// Opens the book of `job` with what is planned, finished trials included.
-    pub fn open(
-        block: &'a Block,
-        ledger: &'a mut Ledger,
-        job: &str,
-        planned: &[Planned],
-        limits: SpendingLimits,
-        on_limit: StopLevel,
-    ) -> Self {
-        let mut book = Self {
-            block,
-            ledger,
-            job: job.to_owned(),
-            open: HashMap::new(),
-            limits,
-            on_limit,
-            spent: Spent::default(),
-        };
+    pub fn open(block: &'a Block, ledger: &'a mut Ledger, job: &str, planned: &[Planned]) -> Self {
+        let mut book = Self { block, ledger, job: job.to_owned(), open: HashMap::new() };
         for trial in planned {
             let account = book.open.entry(key_of(&trial.spec)).or_default();
             account.n_open += 1;
@@ -68,15 +49,7 @@ impl<'a> LedgerBook<'a> {
         for trial in planned {
             if let Some(result) = &trial.finished {
                 let error = result.exception_info.as_ref().and_then(|e| e.error_type());
-                let usage = result.usage();
                 book.close(&trial.spec, error, result.reward(), "");
-                book.spent = book.spent.plus(&Spent {
-                    n_calls: 0,
-                    n_input_tokens: usage.n_input_tokens.unwrap_or(0),
-                    n_cache_tokens: usage.n_cache_tokens.unwrap_or(0),
-                    n_output_tokens: usage.n_output_tokens.unwrap_or(0),
-                    cost_usd: usage.cost_usd,
-                });
             }
         }
         book
@@ -155,21 +128,6 @@ impl Book for LedgerBook<'_> {
     fn ended(&mut self, spec: &TrialSpec, end: &TryEnd) -> Result<(), String> {
         let message = end.error.as_ref().map_or("", |e| e.message.as_str());
         self.close(spec, end.error.as_ref().map(|e| e.kind), end.reward(), message);
-        self.spent = self.spent.plus(&end.usage);
         self.write(&key_of(spec))
-    }
-
-    fn over_limit(&self) -> Option<(StopLevel, String)> {
-        let tokens = self.spent.n_input_tokens + self.spent.n_output_tokens;
-        let reason = if self.limits.max_usd.is_some_and(|max| self.spent.cost_usd.unwrap_or(0.0) >= max) {
-            format!("the job's limit of {} USD is used up", self.limits.max_usd.unwrap_or_default())
-        } else if self.limits.max_tokens.is_some_and(|max| tokens >= max) {
-            format!("the job's limit of {} tokens is used up", self.limits.max_tokens.unwrap_or_default())
-        } else if self.limits.max_calls.is_some_and(|max| self.spent.n_calls >= max) {
-            format!("the job's limit of {} calls is used up", self.limits.max_calls.unwrap_or_default())
-        } else {
-            return None;
-        };
-        Some((self.on_limit, reason))
     }
 }

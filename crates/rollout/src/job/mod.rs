@@ -2,6 +2,7 @@
 
 mod board;
 mod book;
+mod budget;
 mod files;
 mod plan;
 mod queue;
@@ -10,10 +11,11 @@ mod stop;
 
 pub use board::{Board, Watcher, listen, mean_reward, sentence};
 pub use book::{LedgerBook, key_of};
+pub use budget::Budget;
 pub use files::write_job_files;
 pub use plan::{
     Plan, PlanError, Planned, PlannedTrial, Rerun, Selection, TaskDir, agents_of, differences, job_name,
-    meaning_of, plan, select, specs, taken_by_others, trial_name,
+    left_out, meaning_of, plan, select, specs, trial_name,
 };
 pub use queue::{Book, QueueOptions, Queued, run};
 pub use retry::RetryPolicy;

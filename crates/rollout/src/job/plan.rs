@@ -449,19 +449,22 @@ pub fn specs(
         .collect()
 }
 
-/// Unfinished trials of a resumed job whose task another job has taken meanwhile.
+/// Unfinished trials of a job, started at `since`, that a resume leaves out, each with the reason: another job has
+/// taken their task meanwhile, or somebody has marked it as skipped.
 #[must_use]
-pub fn taken_by_others(planned: &[Planned], ledger: &Ledger) -> Vec<String> {
-    planned
-        .iter()
-        .filter(|p| p.finished.is_none())
-        .filter(|p| {
-            ledger
-                .find(&key_of(&p.spec))
-                .is_some_and(|e| e.status.is_final() && e.job.as_deref().is_some_and(|job| job != p.spec.job))
-        })
-        .map(|p| p.spec.trial.clone())
-        .collect()
+pub fn left_out(planned: &[Planned], since: &str, ledger: &Ledger) -> Vec<(String, String)> {
+    let reason = |p: &Planned| {
+        let entry = ledger.find(&key_of(&p.spec))?;
+        if entry.status == LedgerStatus::Skipped {
+            return Some("its task is marked as skipped in the ledger".to_owned());
+        }
+        let other = entry.job.as_deref().filter(|job| *job != p.spec.job)?;
+        // Times are all written alike, so that their texts compare as they do.
+        let later = entry.submitted_at.as_deref().is_some_and(|at| at > since);
+        later.then(|| format!("job {other} has taken its task meanwhile"))
+    };
+    let open = planned.iter().filter(|p| p.finished.is_none());
+    open.filter_map(|p| Some((p.spec.trial.clone(), reason(p)?))).collect()
 }
 
 impl Plan {

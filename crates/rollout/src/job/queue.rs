@@ -30,8 +30,6 @@ pub trait Book: Send {
     fn starting(&mut self, spec: &TrialSpec) -> Result<(), String>;
     /// The trial's last try has ended. An error stops the job.
     fn ended(&mut self, spec: &TrialSpec, end: &TryEnd) -> Result<(), String>;
-    /// What of the job's limits is used up, if any.
-    fn over_limit(&self) -> Option<(StopLevel, String)>;
 }
 
 /// How the queue runs.
@@ -61,14 +59,17 @@ pub async fn run(
         placement,
         events,
         stop,
+        told: StopLevel::Run,
     };
     let mut heard = stop.listen();
     loop {
-        if let Some((level, reason)) = book.over_limit() {
-            queue.ask(level, &reason);
-        }
-        if stop.level() == StopLevel::Cancel {
+        queue.tell_of_stop();
+        if stop.level() >= StopLevel::Cancel {
             queue.cancelled.cancel();
+        }
+        if stop.level() == StopLevel::Abort {
+            // Dropped, environments end; what their trials left is set aside when the job goes on.
+            queue.running.shutdown().await;
         }
         if stop.level() == StopLevel::Run {
             queue.start_what_fits(book);
@@ -100,6 +101,8 @@ struct Dispatcher<'a> {
     placement: Arc<dyn Placement>,
     events: &'a EventSink,
     stop: &'a Stop,
+    /// The level that events tell of.
+    told: StopLevel,
 }
 
 impl Dispatcher<'_> {
@@ -109,7 +112,7 @@ impl Dispatcher<'_> {
             if next.n_counted == 0
                 && let Err(problem) = book.starting(&next.spec)
             {
-                self.ask(StopLevel::Cancel, &problem);
+                self.stop.ask(StopLevel::Cancel, problem);
                 self.waiting.push_front(next);
                 return;
             }
@@ -154,10 +157,11 @@ impl Dispatcher<'_> {
         if let Some(error) = &end.error
             && error.kind.stops_job()
         {
-            self.ask(StopLevel::Drain, &format!("{}: {}", error.kind, error.message));
+            self.stop.ask(StopLevel::Drain, format!("{}: {}", error.kind, error.message));
         }
         let wait = self.options.retry.wait(&end, queued.n_counted, rand::random::<f64>());
-        if let (Some(wait), Some(error), StopLevel::Run) = (wait, &end.error, self.stop.level()) {
+        // Also when the job is stopping: the further try is then the first thing that a later run makes of it.
+        if let (Some(wait), Some(error)) = (wait, &end.error) {
             match trial::set_aside(&queued.spec, queued.next_try) {
                 Ok(()) => {
                     self.events.send(Event::TrialRetried {
@@ -171,20 +175,22 @@ impl Dispatcher<'_> {
                     self.retrying.push((Instant::now() + wait, queued));
                     return;
                 }
-                Err(problem) => self.ask(StopLevel::Drain, &problem.to_string()),
+                Err(problem) => self.stop.ask(StopLevel::Drain, problem.to_string()),
             }
         }
         // Written before it is told, so that whoever hears of it finds it on disk.
         if let Err(problem) = book.ended(&queued.spec, &end) {
-            self.ask(StopLevel::Cancel, &problem);
+            self.stop.ask(StopLevel::Cancel, problem);
         }
         self.events.send(ended(&queued.spec, &end));
     }
 
-    fn ask(&self, level: StopLevel, reason: &str) {
-        if level > self.stop.level() {
-            self.events.send(Event::JobStopping { reason: reason.to_owned() });
-            self.stop.ask(level, reason);
+    /// Whoever asked (a signal, a limit, an error), those who listen are told once.
+    fn tell_of_stop(&mut self) {
+        let (level, reason) = (self.stop.level(), self.stop.reason());
+        if level > self.told {
+            self.told = level;
+            self.events.send(Event::JobStopping { reason });
         }
     }
 }

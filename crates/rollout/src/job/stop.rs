@@ -11,6 +11,8 @@ pub enum StopLevel {
     Drain,
     /// Start nothing new and end what runs, recorded as cancelled.
     Cancel,
+    /// Drop what runs, recorded or not.
+    Abort,
 }
 
 /// One end to ask with, any number of ends to listen with.

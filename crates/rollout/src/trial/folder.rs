@@ -120,15 +120,27 @@ pub(super) fn spent_before(trial: &TrialDir) -> (u32, Spent) {
     let Ok(entries) = std::fs::read_dir(trial.tries()) else { return (0, spent) };
     for entry in entries.flatten() {
         tries += 1;
-        let log = TrialDir::new(entry.path()).trajectory_log();
-        let Ok(file) = std::fs::File::open(&log) else { continue };
-        for line in std::io::BufRead::split(std::io::BufReader::new(file), b'\n').map_while(Result::ok) {
-            if let Ok(record) = serde_json::from_slice::<UsageOnly>(&line) {
-                spent = spent.plus(&record.spent());
-            }
-        }
+        spent = spent.plus(&logged(&TrialDir::new(entry.path())));
     }
     (tries, spent)
+}
+
+/// What all tries of a trial used so far, from their trajectory logs.
+#[must_use]
+pub fn spent_on(trial: &TrialDir) -> Spent {
+    spent_before(trial).1.plus(&logged(trial))
+}
+
+/// What one try used.
+fn logged(dir: &TrialDir) -> Spent {
+    let mut spent = Spent::default();
+    let Ok(file) = std::fs::File::open(dir.trajectory_log()) else { return spent };
+    for line in std::io::BufRead::split(std::io::BufReader::new(file), b'\n').map_while(Result::ok) {
+        if let Ok(record) = serde_json::from_slice::<UsageOnly>(&line) {
+            spent = spent.plus(&record.spent());
+        }
+    }
+    spent
 }
 
 /// The part of a trajectory line that says what it used.

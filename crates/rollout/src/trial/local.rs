@@ -190,7 +190,10 @@ impl Try {
         loop {
             let in_start_period = started.elapsed().as_secs_f64() < check.start_period_sec;
             let exec = Exec::shell(&check.command).timeout(Some(Duration::from_secs_f64(check.timeout_sec)));
-            let ended = environment.exec(exec).await.map_err(environment_error)?;
+            let ended = tokio::select! {
+                ended = environment.exec(exec) => ended.map_err(environment_error)?,
+                () = self.cancelled.cancelled() => return Err(cancelled()),
+            };
             if ended.success() {
                 return Ok(());
             }
@@ -251,8 +254,11 @@ impl Try {
         if ran && let Some(broken) = environment.broken_limit().await {
             error = Some(environment_error(broken));
         }
-        if let Some(problem) = usage.as_ref().and_then(|u| u.capture_error.clone()) {
-            error = Some(TryError::new(ErrorType::CaptureError, problem));
+        if let Some((problem, is_disk_full)) =
+            usage.and_then(|usage| Some((usage.capture_error?, usage.is_disk_full)))
+        {
+            let kind = if is_disk_full { ErrorType::DiskFullError } else { ErrorType::CaptureError };
+            error = Some(TryError::new(kind, problem));
         }
         if ran {
             self.collect(task, &**environment, before).await;

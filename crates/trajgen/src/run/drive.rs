@@ -20,10 +20,10 @@ use trajgen_proxy::{Proxy, ProxyConfig};
 use trajgen_rollout::environment::EnvironmentProvider;
 use trajgen_rollout::events::EventSink;
 use trajgen_rollout::job::{
-    self, Board, LedgerBook, QueueOptions, Queued, RetryPolicy, Stop, StopLevel, Watcher,
+    self, Board, Budget, LedgerBook, QueueOptions, Queued, RetryPolicy, Stop, StopLevel, Watcher,
 };
 use trajgen_rollout::placement::Placement;
-use trajgen_rollout::trial::{LocalPlacement, SpendingLimits, TaskView, Tools, TrialSpec};
+use trajgen_rollout::trial::{LocalPlacement, SpendingLimits, Spent, TaskView, Tools, TrialSpec};
 
 /// What came of it.
 pub struct Done {
@@ -57,17 +57,20 @@ pub async fn drive(
             .map_err(|e| Failure::failed(e.to_string()))?;
     }
     let (events, stream) = EventSink::new();
-    let proxy = start_proxy(work, config, block, &events).await?;
+    let budget = budget(work, config, &signals.stop);
+    let proxy = start_proxy(work, config, block, &events, budget).await?;
 
-    session.stage("run", State::Running)?;
+    session.stage("run", Some(State::Running))?;
     let result = {
-        let board = board(work);
+        let board = Board::at_rest(work.dir.clone()).map_err(|e| Failure::failed(e.to_string()))?;
         let watchers = watchers(session, work);
         let listener = std::thread::spawn(move || job::listen(&stream, board, watchers));
         let outcome =
             run_job(work, config, block, ledger, provider, proxy.clone(), events, &signals.stop).await;
         if let Some(proxy) = proxy.and_then(Arc::into_inner) {
-            proxy.shutdown(Duration::from_secs(2)).await;
+            // Once signals have come there is nobody left to wait for.
+            let grace = if signals.code().is_some() { Duration::ZERO } else { Duration::from_secs(2) };
+            proxy.shutdown(grace).await;
         }
         let (result, problem) =
             listener.join().map_err(|_| Failure::failed("the job's listener panicked"))?;
@@ -77,16 +80,17 @@ pub async fn drive(
         }
         result
     };
-    convert(session, work, config)?;
-    session.stage("archive", State::Completed)?;
+    if signals.code().is_none() {
+        convert(session, work, config)?;
+    }
+    session.stage("archive", None)?;
     stopped_early(&signals.stop, signals)?;
     Ok(Done { n_errors: result.stats.n_errored_trials })
 }
 
 /// A job that stopped because something it needs was not there is no completed run.
 fn stopped_early(stop: &Stop, signals: &Signals) -> Result<(), Failure> {
-    let limit = stop.reason().starts_with("the job's limit");
-    if stop.level() == StopLevel::Run || signals.code().is_some() || limit {
+    if stop.level() == StopLevel::Run || signals.code().is_some() || Budget::has_stopped(stop) {
         return Ok(());
     }
     Err(Failure { code: Code::Missing, message: format!("the job stopped early: {}", stop.reason()) })
@@ -154,18 +158,6 @@ fn next_try(trial_dir: &Path) -> u32 {
     u32::try_from(aside).unwrap_or(u32::MAX - 1) + 1
 }
 
-fn board(work: &Work) -> Board {
-    let ended: Vec<TrialSummary> =
-        work.planned.iter().filter_map(|p| p.finished.as_ref()).filter_map(TrialSummary::of).collect();
-    Board::new(
-        work.dir.clone(),
-        work.plan.job_id.clone(),
-        work.plan.started_at.clone(),
-        work.plan.trials.len(),
-        ended,
-    )
-}
-
 fn watchers(session: &Session, work: &Work) -> Vec<Box<dyn Watcher>> {
     let (path, status) = session.status();
     let finished = work.planned.len() - work.n_open();
@@ -177,11 +169,28 @@ fn watchers(session: &Session, work: &Work) -> Vec<Box<dyn Watcher>> {
     vec![Box::new(LogWatcher(session.log.clone())), Box::new(StatusWatcher::new(path, status)), shown]
 }
 
+/// What the job may spend, less what its earlier runs did.
+fn budget(work: &Work, config: &Config, stop: &Stop) -> Budget {
+    let limits = &config.runtime_info.input.harbor_job.limits;
+    let on_limit = match limits.on_limit {
+        OnLimit::Drain => StopLevel::Drain,
+        OnLimit::Cancel => StopLevel::Cancel,
+    };
+    let before = work.plan.trials.iter().map(|t| trajgen_rollout::trial::spent_on(&work.dir.trial(&t.trial)));
+    let limits = SpendingLimits {
+        max_usd: limits.max_usd,
+        max_tokens: limits.max_tokens,
+        max_calls: limits.max_calls,
+    };
+    Budget::new(limits, on_limit, stop.clone(), before.fold(Spent::default(), |sum, spent| sum.plus(&spent)))
+}
+
 async fn start_proxy(
     work: &Work,
     config: &Config,
     block: &Block,
     events: &EventSink,
+    budget: Budget,
 ) -> Result<Option<Arc<Proxy>>, Failure> {
     if !work.calls_model() {
         return Ok(None);
@@ -218,6 +227,13 @@ async fn start_proxy(
         input.llm_api.iter().filter_map(|a| a.api_key.as_ref()).map(|k| k.expose().to_owned()).collect();
     proxy.unix_socket = Some(socket_path(block)?);
     proxy.on_recorded = Some(Arc::new(move |call: trajgen_proxy::Recorded| {
+        budget.pay(&Spent {
+            n_calls: 1,
+            n_input_tokens: call.n_input_tokens,
+            n_cache_tokens: call.n_cached_tokens,
+            n_output_tokens: call.n_output_tokens,
+            cost_usd: call.cost_usd,
+        });
         if let Some(trial) = call.trial {
             told.send(Event::ModelCall {
                 trial,
@@ -238,7 +254,7 @@ async fn start_proxy(
 
 /// A socket's path is short (108 bytes at most), so it lies in the system's folder for temporary files.
 fn socket_path(block: &Block) -> Result<std::path::PathBuf, Failure> {
-    let folder = block.cache().join("sockets");
+    let folder = block.sockets();
     std::fs::create_dir_all(&folder).map_err(FileError::at("create the folder", &folder))?;
     let path = folder.join(format!("{}.sock", std::process::id()));
     if path.as_os_str().len() < 100 {
@@ -259,7 +275,7 @@ async fn run_job(
     stop: &Stop,
 ) -> Result<(), Failure> {
     let job = &config.runtime_info.input.harbor_job;
-    let scratch = block.cache().join("scratch");
+    let scratch = block.comparisons();
     std::fs::create_dir_all(&scratch).map_err(FileError::at("create the folder", &scratch))?;
     let tools = Tools {
         provider,
@@ -281,16 +297,7 @@ async fn run_job(
         })
         .collect();
     events.send(Event::JobStarted { job: work.dir.name(), n_trials: waiting.len(), resumed: work.resumed });
-    let limits = SpendingLimits {
-        max_usd: job.limits.max_usd,
-        max_tokens: job.limits.max_tokens,
-        max_calls: job.limits.max_calls,
-    };
-    let on_limit = match job.limits.on_limit {
-        OnLimit::Drain => StopLevel::Drain,
-        OnLimit::Cancel => StopLevel::Cancel,
-    };
-    let mut book = LedgerBook::open(block, ledger, &work.dir.name(), &work.planned, limits, on_limit);
+    let mut book = LedgerBook::open(block, ledger, &work.dir.name(), &work.planned);
     let options = QueueOptions {
         n_concurrent: job.n_concurrent as usize,
         retry: RetryPolicy {
@@ -331,7 +338,7 @@ fn convert(session: &mut Session, work: &Work, config: &Config) -> Result<(), Fa
     if !config.runtime_info.input.sft_conversion.enabled || !work.calls_model() {
         return Ok(());
     }
-    session.stage("convert", State::Converting)?;
+    session.stage("convert", Some(State::Converting))?;
     let options = crate::cmd::convert::options_of(config, work.dir.path(), work.sft.path());
     let report = trajgen_sft::convert(&options).map_err(|e| Failure::failed(e.to_string()))?;
     session.log.say(format_args!(

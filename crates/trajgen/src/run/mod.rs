@@ -1,6 +1,7 @@
 //! `trajgen run`: prepare → check → run → convert → archive.
 
 mod closing;
+mod dead;
 mod drive;
 mod live;
 mod monitor;
@@ -17,6 +18,9 @@ use crate::block::{self, BlockArgs, EnvironmentArgs};
 use crate::exit::{Code, Failure};
 use crate::terminal;
 use session::Session;
+use std::path::Path;
+use trajgen_contract::config::Config;
+use trajgen_contract::layout::Block;
 use trajgen_contract::ledger::Ledger;
 use trajgen_rollout::job::Rerun;
 
@@ -78,6 +82,16 @@ impl Args {
 
 /// Runs the command; gives the exit code of a run that got as far as having one.
 pub async fn run(args: &Args) -> Result<i32, Failure> {
+    run_in_block(args).await.map_err(|failure| match args.block.open().map(|block| check_disk(&block)) {
+        // Whatever could not be written, a full disk is what there is to know.
+        Ok(Err(full)) if failure.code == Code::Missing && failure.message != full.message => {
+            Failure::missing(format!("{}\n{}", failure.message, full.message))
+        }
+        _ => failure,
+    })
+}
+
+async fn run_in_block(args: &Args) -> Result<i32, Failure> {
     let block = args.block.open()?;
     let config_path = args.block.config_path(&block);
     let loaded = load_config(&config_path)?;
@@ -94,9 +108,7 @@ pub async fn run(args: &Args) -> Result<i32, Failure> {
         terminal::warning(warning);
     }
     if !args.dry_run {
-        for dead in session::archive_dead_runs(&block, &jobs_dir)? {
-            terminal::note(format_args!("{dead} had died; it is archived as interrupted"));
-        }
+        bury_dead_runs(args, &block, &config_path, &loaded.config, &jobs_dir).await?;
         settle::settle(&block, &jobs_dir, &mut ledger)?;
         ledger.fold()?;
     }
@@ -131,4 +143,25 @@ pub async fn run(args: &Args) -> Result<i32, Failure> {
     let archive = session.end(&jobs_dir, exit_code, problem.as_deref())?;
     closing::print(&block, &work, &archive, exit_code, problem.as_deref(), args.json);
     Ok(exit_code)
+}
+
+/// Archives runs that died, and removes what they left running.
+async fn bury_dead_runs(
+    args: &Args,
+    block: &Block,
+    config_path: &Path,
+    config: &Config,
+    jobs_dir: &Path,
+) -> Result<(), Failure> {
+    let dead = dead::archive_dead_runs(block, config_path, config, jobs_dir)?;
+    for (id, status) in &dead {
+        terminal::note(format_args!("{id} had died; it is archived as {status}"));
+    }
+    if !dead.is_empty()
+        && let Ok(provider) = provider_of(block, &args.environment)
+        && let Err(e) = provider.sweep().await
+    {
+        terminal::warning(format_args!("what dead runs left could not be removed: {e}"));
+    }
+    Ok(())
 }

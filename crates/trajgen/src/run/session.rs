@@ -101,10 +101,10 @@ impl Session {
         self.archive.id()
     }
 
-    /// The run enters a stage.
-    pub fn stage(&mut self, stage: &str, state: State) -> Result<(), Failure> {
+    /// The run enters a stage, and the block maybe another state.
+    pub fn stage(&mut self, stage: &str, state: Option<State>) -> Result<(), Failure> {
         self.metadata.stage = stage.to_owned();
-        self.status.state = state;
+        self.status.state = state.unwrap_or(self.status.state);
         self.log.say(format_args!("stage: {stage}"));
         archive::write_metadata(&self.archive, &self.metadata)?;
         self.write_status();
@@ -151,11 +151,7 @@ impl Session {
         self.metadata.exit_code = Some(exit_code);
         self.status.last_error = problem.map(str::to_owned);
         let archive = close(&self.block, self.archive, self.metadata, jobs_dir, problem, &mut self.status)?;
-        self.status.state = match status {
-            RunStatus::Completed | RunStatus::Running => State::Completed,
-            RunStatus::Interrupted => State::Interrupted,
-            RunStatus::Failed => State::Failed,
-        };
+        self.status.state = state_after(status);
         self.status.updated_at = Some(clock::now());
         if let Err(e) = config::rewrite_status(&self.config_path, &self.status) {
             terminal::warning(format_args!(
@@ -167,52 +163,8 @@ impl Session {
     }
 }
 
-/// Archives runs that died: their folder is there, but not in the index. Gives their ids.
-pub fn archive_dead_runs(block: &Block, jobs_dir: &Path) -> Result<Vec<String>, Failure> {
-    let indexed: Vec<String> = archive::read_index(block)?.into_iter().map(|e| e.id).collect();
-    let mut dead = Vec::new();
-    for id in archive::run_ids(block)? {
-        if indexed.contains(&id) {
-            continue;
-        }
-        let dir = ArchiveDir::of(block, &id);
-        let mut metadata = match archive::read_metadata(&dir) {
-            Ok(metadata) => metadata,
-            // It died before it could say anything of itself.
-            Err(_) => Metadata {
-                version: archive::VERSION,
-                id: id.clone(),
-                block: String::new(),
-                started_at: clock::now(),
-                completed_at: None,
-                status: RunStatus::Interrupted,
-                exit_code: None,
-                stage: "prepare".into(),
-                job: None,
-                results: RunResults::default(),
-                repos: BTreeMap::new(),
-                inputs: serde_json::Value::Null,
-                notes: String::new(),
-            },
-        };
-        // A run that got as far as its last words but not into the index keeps them.
-        if metadata.status == RunStatus::Running {
-            metadata.status = RunStatus::Interrupted;
-        }
-        close(
-            block,
-            dir,
-            metadata,
-            jobs_dir,
-            Some("the process was gone; found at the next start"),
-            &mut Status::default(),
-        )?;
-        dead.push(id);
-    }
-    Ok(dead)
-}
-
-fn close(
+/// Archives a run and enters it in the index; fills in the figures of `status`.
+pub(super) fn close(
     block: &Block,
     archive: ArchiveDir,
     mut metadata: Metadata,
@@ -220,7 +172,6 @@ fn close(
     problem: Option<&str>,
     status: &mut Status,
 ) -> Result<ArchiveDir, Failure> {
-    let completed_at = clock::now();
     let report = metadata.job.as_ref().map(|job| monitor::JobFigures::read(&JobDir::new(jobs_dir.join(job))));
     if let Some(report) = &report {
         let sft_records = metadata.results.sft_records;
@@ -231,7 +182,7 @@ fn close(
         status.n_errored = Some(metadata.results.n_errors);
         status.mean_reward = metadata.results.mean_reward;
     }
-    metadata.completed_at.get_or_insert(completed_at.clone());
+    metadata.completed_at.get_or_insert_with(clock::now);
     metadata.notes = notes(&metadata, problem);
     let text = monitor::report(block, &metadata, report.as_ref(), problem);
     files::replace(&archive.monitor(), text.as_bytes())?;
@@ -242,16 +193,30 @@ fn close(
         files::replace(&archive.session_log(), b"")?;
     }
     archive::write_metadata(&archive, &metadata)?;
+    enter(block, &archive, metadata)?;
+    Ok(archive)
+}
+
+/// Enters an archived run in the index.
+pub(super) fn enter(block: &Block, archive: &ArchiveDir, metadata: Metadata) -> Result<(), Failure> {
     let entry = IndexEntry {
         id: archive.id().to_owned(),
         started_at: metadata.started_at,
-        completed_at,
+        completed_at: metadata.completed_at.unwrap_or_else(clock::now),
         status: metadata.status,
         archive: format!("{}/", block.relative(archive.path()).display()),
         notes: metadata.notes,
     };
-    archive::append_to_index(block, &entry)?;
-    Ok(archive)
+    Ok(archive::append_to_index(block, &entry)?)
+}
+
+/// The block's state after a run that ended so.
+pub(super) fn state_after(status: RunStatus) -> State {
+    match status {
+        RunStatus::Completed | RunStatus::Running => State::Completed,
+        RunStatus::Interrupted => State::Interrupted,
+        RunStatus::Failed => State::Failed,
+    }
 }
 
 fn notes(metadata: &Metadata, problem: Option<&str>) -> String {

@@ -20,7 +20,12 @@ pub fn settle(block: &Block, jobs_dir: &Path, ledger: &mut Ledger) -> Result<(),
             let status = |r: &TrialResult| ledger_status(error(r), r.reward().is_some());
             if let Some(last) = results.iter().max_by(|a, b| a.finished_at.cmp(&b.finished_at)) {
                 entry.status = status(last);
-                entry.completed_at.clone_from(&last.finished_at);
+                let exception = last.exception_info.as_ref();
+                let note = exception.map(|e| format!("{}: {}", e.exception_type, e.exception_message));
+                entry.note = note.unwrap_or_default();
+                if entry.status != LedgerStatus::Pending {
+                    entry.completed_at.clone_from(&last.finished_at);
+                }
             }
             if results.iter().any(|r| status(r) == LedgerStatus::Done) {
                 entry.status = LedgerStatus::Done;
@@ -29,6 +34,7 @@ pub fn settle(block: &Block, jobs_dir: &Path, ledger: &mut Ledger) -> Result<(),
                 results.iter().filter_map(|r| Some((r.reward()?, r))).max_by(|a, b| a.0.total_cmp(&b.0));
             if let Some((reward, best)) = best {
                 entry.reward = Some(reward);
+                entry.note.clear();
                 let job = entry.job.clone().unwrap_or_default();
                 let log = JobDir::new(jobs_dir.join(job)).trial(&best.trial_name).trajectory_log();
                 entry.trajectory_path = log.exists().then(|| block.relative(&log).display().to_string());

@@ -164,16 +164,23 @@ impl Work {
                 }
                 let mut planned =
                     job::specs(&plan, &dir, config, &dataset, &agents, &tasks, kind).map_err(plan_failure)?;
-                let taken = job::taken_by_others(&planned, ledger);
-                if !taken.is_empty() {
-                    terminal::note(format_args!(
-                        "left out, as another job has run their tasks meanwhile: {}",
-                        taken.join(", ")
-                    ));
-                    planned.retain(|p| !taken.contains(&p.spec.trial));
+                let left_out = job::left_out(&planned, &plan.started_at, ledger);
+                for (trial, reason) in &left_out {
+                    terminal::note(format_args!("{trial} is left out: {reason}"));
                 }
+                planned.retain(|p| left_out.iter().all(|(trial, _)| *trial != p.spec.trial));
                 if planned.iter().all(|p| p.finished.is_some()) {
-                    let says = format!("job {} is over: all its trials are finished", dir.name());
+                    let says = format!(
+                        "nothing left to run in job {}: {} of its {} trials are finished{}",
+                        dir.name(),
+                        planned.len(),
+                        plan.trials.len(),
+                        if left_out.is_empty() {
+                            String::new()
+                        } else {
+                            format!(", {} are left out", left_out.len())
+                        }
+                    );
                     return Ok(Found::Nothing(Nothing { says, consumed: 0, excluded: 0 }));
                 }
                 let work = Self {

@@ -1,4 +1,4 @@
-//! Ctrl-C and SIGTERM: the first asks the job to stop, the second ends the process.
+//! Ctrl-C and SIGTERM: the first asks the job to stop, the second to drop everything, the third ends the process.
 
 use crate::exit::Code;
 use crate::terminal;
@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
 use tokio::signal::unix::{SignalKind, signal};
 use trajgen_rollout::job::{Stop, StopLevel};
+
+/// How long archiving may take after the second signal, before the process ends without it.
+const AT_ONCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What signals have asked for.
 #[derive(Debug, Clone)]
@@ -27,18 +30,32 @@ impl Signals {
             let signals = signals.clone();
             tokio::spawn(async move {
                 while stream.recv().await.is_some() {
-                    if signals.code.compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst).is_err() {
-                        // The second one. Environments end with the process; the next start archives the run.
-                        std::process::exit(code);
-                    }
-                    terminal::note(format_args!(
-                        "{name}: no further trials start, running ones are cancelled and recorded; once more to end now"
-                    ));
-                    signals.stop.ask(StopLevel::Cancel, format!("interrupted by {name}"));
+                    signals.take(code, name);
                 }
             });
         }
         signals
+    }
+
+    fn take(&self, code: i32, name: &str) {
+        if self.code.compare_exchange(0, code, Ordering::SeqCst, Ordering::SeqCst).is_ok() {
+            terminal::note(format_args!(
+                "{name}: no further trials start, running ones are cancelled and recorded; once more to end now"
+            ));
+            self.stop.ask(StopLevel::Cancel, format!("interrupted by {name}"));
+            return;
+        }
+        let code = self.code.load(Ordering::SeqCst);
+        if self.stop.level() == StopLevel::Abort {
+            // The third one. What is left over is found by the next start.
+            std::process::exit(code);
+        }
+        terminal::note(format_args!("{name}: running trials are dropped"));
+        self.stop.ask(StopLevel::Abort, format!("interrupted again by {name}"));
+        std::thread::spawn(move || {
+            std::thread::sleep(AT_ONCE);
+            std::process::exit(code);
+        });
     }
 
     /// The exit code a signal asked for.

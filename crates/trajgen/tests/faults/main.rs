@@ -1,0 +1,8 @@
+//! What goes wrong around a run, with the real binary: interruptions, failing models and verifiers, bad input, full disks.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod interrupted;
+mod killed;
+mod resumed;
+mod support;
