@@ -243,9 +243,9 @@ pub fn read_index(block: &Block) -> Result<Vec<IndexEntry>, ArchiveError> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(e) => return Err(FileError::at("read", &path)(e).into()),
     };
-    let index: Index = serde_saphyr::from_str(&text).map_err(|e| ArchiveError::Malformed {
+    let index: Index = files::from_yaml(&text).map_err(|e| ArchiveError::Malformed {
         path: path.clone(),
-        problem: format!("no index of runs: {e}"),
+        problem: format!("{e}; mend the file, or restore it from a copy"),
     })?;
     if index.version > VERSION {
         return Err(ArchiveError::Malformed {
@@ -296,7 +296,7 @@ pub fn append_to_index(block: &Block, entry: &IndexEntry) -> Result<(), ArchiveE
 pub fn read_metadata(archive: &ArchiveDir) -> Result<Metadata, ArchiveError> {
     let path = archive.metadata();
     let text = std::fs::read_to_string(&path).map_err(FileError::at("read", &path))?;
-    let metadata: Metadata = serde_saphyr::from_str(&text).map_err(|e| ArchiveError::Malformed {
+    let metadata: Metadata = files::from_yaml(&text).map_err(|e| ArchiveError::Malformed {
         path: path.clone(),
         problem: format!("no metadata of a run: {e}"),
     })?;

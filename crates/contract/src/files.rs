@@ -149,6 +149,15 @@ impl Drop for Replacement {
     }
 }
 
+/// Reads YAML; a problem is one line that says where.
+pub(crate) fn from_yaml<T: serde::de::DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_saphyr::from_str(text).map_err(|error| {
+        let told = error.without_snippet().to_string();
+        let told = told.strip_prefix("error: ").unwrap_or(&told);
+        told.lines().next().unwrap_or_default().to_owned()
+    })
+}
+
 /// A symbolic link in the place of a log is not followed: it could lead anywhere.
 const NOFOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
 

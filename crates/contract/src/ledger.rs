@@ -104,12 +104,10 @@ impl Entry {
 }
 
 /// The file.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize)]
 struct LedgerFile {
     version: u32,
-    #[serde(default)]
     description: String,
-    #[serde(default)]
     tasks: Vec<Entry>,
 }
 
@@ -287,21 +285,29 @@ fn parse(path: &std::path::Path, text: &str) -> Result<Vec<Entry>, LedgerError> 
     struct Head {
         version: u32,
     }
+    #[derive(Deserialize)]
+    struct Body {
+        #[serde(default)]
+        tasks: Vec<serde_saphyr::Spanned<Entry>>,
+    }
     let malformed = |problem: String| LedgerError::Malformed { path: path.to_owned(), problem };
-    let head: Head = serde_saphyr::from_str(text).map_err(|e| malformed(format!("no ledger: {e}")))?;
+    let head: Head = files::from_yaml(text).map_err(malformed)?;
     if head.version > VERSION {
         return Err(LedgerError::Newer { path: path.to_owned(), found: head.version });
     }
-    let file: LedgerFile = serde_saphyr::from_str(text).map_err(|e| malformed(e.to_string()))?;
-    for (i, entry) in file.tasks.iter().enumerate() {
-        if file.tasks.iter().take(i).any(|earlier| earlier.same_key(entry)) {
+    let body: Body = files::from_yaml(text).map_err(malformed)?;
+    for (i, entry) in body.tasks.iter().enumerate() {
+        if let Some(earlier) = body.tasks.iter().take(i).find(|earlier| earlier.value.same_key(&entry.value))
+        {
             return Err(malformed(format!(
-                "two entries for task '{}' with the same dataset, agent and model; keep one",
-                entry.task_id
+                "lines {} and {}: two entries for task '{}' with the same dataset, agent and model; keep one",
+                earlier.referenced.line(),
+                entry.referenced.line(),
+                entry.value.task_id
             )));
         }
     }
-    Ok(file.tasks)
+    Ok(body.tasks.into_iter().map(|entry| entry.value).collect())
 }
 
 #[cfg(test)]

@@ -49,20 +49,21 @@ pub async fn drive(
         session.log.say(format_args!("removed {swept} environments that dead runs had left"));
     }
     session.log.say(format_args!("environments are of type {}", work.kind));
-    let snapshot = trajgen_contract::config::redact_text(&loaded.text, config);
-    if work.resumed {
-        set_aside_unfinished(work)?;
-    } else {
-        job::write_job_files(&work.dir, &work.plan, &work.planned, config, &snapshot, &work.tasks)
-            .map_err(|e| Failure::failed(e.to_string()))?;
-    }
     let (events, stream) = EventSink::new();
     let budget = budget(work, config, &signals.stop);
     let proxy = start_proxy(work, config, block, &events, budget).await?;
+    // The job's folder is touched only now that nothing is known to be in the way.
+    if work.resumed {
+        set_aside_unfinished(work)?;
+    } else {
+        let snapshot = trajgen_contract::config::redact_text(&loaded.text, config);
+        job::write_job_files(&work.dir, &work.plan, &work.planned, config, &snapshot, &work.tasks)
+            .map_err(setup::plan_failure)?;
+    }
 
     session.stage("run", Some(State::Running))?;
     let result = {
-        let board = Board::at_rest(work.dir.clone()).map_err(|e| Failure::failed(e.to_string()))?;
+        let board = Board::at_rest(work.dir.clone()).map_err(setup::plan_failure)?;
         let watchers = watchers(session, work);
         let listener = std::thread::spawn(move || job::listen(&stream, board, watchers));
         let outcome =
@@ -196,7 +197,7 @@ async fn start_proxy(
         return Ok(None);
     }
     let input = &config.runtime_info.input;
-    let model = work.planned.iter().find_map(|p| p.spec.agent.model.as_deref());
+    let model = work.model();
     let deployment = setup::deployment_of(block, config, model)?;
     let upstream = setup::connect(deployment.clone())?;
     upstream.check().await.map_err(|e| {

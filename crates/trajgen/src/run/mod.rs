@@ -120,6 +120,10 @@ async fn run_in_block(args: &Args) -> Result<i32, Failure> {
             return Ok(0);
         }
     };
+    // Whether it answers is checked by the run; what can never work is no run at all.
+    if work.calls_model() {
+        upstream_of(&block, &loaded.config, work.model())?;
+    }
     if args.dry_run {
         work.print(args.json);
         return Ok(0);

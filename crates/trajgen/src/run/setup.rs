@@ -232,7 +232,12 @@ impl Work {
 
     /// Whether any agent of the job calls a model.
     pub fn calls_model(&self) -> bool {
-        self.planned.iter().any(|p| p.spec.agent.model.is_some())
+        self.model().is_some()
+    }
+
+    /// The model that the job's agents call.
+    pub fn model(&self) -> Option<&str> {
+        self.planned.iter().find_map(|p| p.spec.agent.model.as_deref())
     }
 
     /// For `--dry-run`.
@@ -343,7 +348,8 @@ fn job_to_resume(jobs_dir: &Path, name: &str) -> Result<JobDir, Failure> {
         .ok_or_else(|| Failure::bad_input(format!("--resume: there is no job in {}", jobs_dir.display())))
 }
 
-fn plan_failure(error: PlanError) -> Failure {
+/// What a plan's problem means for the program.
+pub(super) fn plan_failure(error: PlanError) -> Failure {
     match error {
         PlanError::File(e) => e.into(),
         PlanError::Input(message) => Failure::bad_input(message),
