@@ -1,6 +1,7 @@
 //! The job's figures as they stand, and the listener that keeps `result.json`, `events.jsonl` and `job.log` current.
 
 use super::plan::{Plan, PlanError};
+use super::stop::{Stop, StopLevel};
 use crate::events::EventStream;
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -150,11 +151,13 @@ pub trait Watcher: Send {
 /// Listens until the last sender is gone, keeping the job's files current; gives the final figures.
 ///
 /// # Errors
-/// When `events.jsonl` or `result.json` cannot be written. Everybody still hears everything.
+/// When `events.jsonl` or `result.json` cannot be written. Then no further trials start, and everybody still hears
+/// everything.
 pub fn listen(
     stream: &EventStream,
     mut board: Board,
     mut watchers: Vec<Box<dyn Watcher>>,
+    stop: &Stop,
 ) -> (JobResult, Option<FileError>) {
     let mut problem = None;
     let mut lines = keep(&mut problem, LineLog::open(&board.dir.events()));
@@ -183,6 +186,9 @@ pub fn listen(
             let result = board.result(crate::clock::now(), false);
             keep(&mut problem, files::replace_json(&board.dir.result(), &result));
             written = Some(Instant::now());
+        }
+        if let Some(problem) = &problem {
+            stop.ask(StopLevel::Drain, problem.to_string());
         }
         for watcher in &mut watchers {
             watcher.tick(&board);

@@ -86,6 +86,15 @@ pub fn stand_in(spec: &TrialSpec) -> Result<(), FileError> {
     files::replace_json(&trial.result(), &fresh_result(spec, &spec.task_id, "", "unknown"))
 }
 
+/// Whether a try has left anything in the trial's folder: a trial that waits for its next try has only a stand-in.
+#[must_use]
+pub fn has_begun(spec: &TrialSpec) -> bool {
+    let entries = std::fs::read_dir(&spec.trial_dir).into_iter().flatten().flatten();
+    entries
+        .map(|entry| entry.file_name())
+        .any(|name| name != "result.json" && !STAYS.iter().any(|stays| name == *stays))
+}
+
 /// Moves what try number `n` left to `tries/<n>/`; nothing is ever deleted. A number that is taken (a run died
 /// before it could count) gets a letter behind it.
 ///

@@ -10,7 +10,7 @@ mod task;
 mod verify;
 mod workspace;
 
-pub use folder::{agent_of, set_aside, spent_on, stand_in};
+pub use folder::{agent_of, has_begun, set_aside, spent_on, stand_in};
 pub use local::{LocalPlacement, Tools};
 pub use spec::{AgentSpec, EnvironmentFigures, SpendingLimits, Timeouts, TrialSpec};
 pub use task::{TaskView, lock_of};

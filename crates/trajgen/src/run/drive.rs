@@ -65,7 +65,8 @@ pub async fn drive(
     let result = {
         let board = Board::at_rest(work.dir.clone()).map_err(setup::plan_failure)?;
         let watchers = watchers(session, work);
-        let listener = std::thread::spawn(move || job::listen(&stream, board, watchers));
+        let stop = signals.stop.clone();
+        let listener = std::thread::spawn(move || job::listen(&stream, board, watchers, &stop));
         let outcome =
             run_job(work, config, block, ledger, provider, proxy.clone(), events, &signals.stop).await;
         if let Some(proxy) = proxy.and_then(Arc::into_inner) {
@@ -76,8 +77,11 @@ pub async fn drive(
         let (result, problem) =
             listener.join().map_err(|_| Failure::failed("the job's listener panicked"))?;
         outcome?;
-        if let Some(problem) = problem {
-            return Err(problem.into());
+        match problem {
+            // Something else has stopped the job, and is what there is to know of it.
+            Some(problem) if signals.stop.reason() != problem.to_string() => session.log.say(problem),
+            Some(problem) => return Err(problem.into()),
+            None => {}
         }
         result
     };
@@ -99,20 +103,28 @@ fn stopped_early(stop: &Stop, signals: &Signals) -> Result<(), Failure> {
 
 /// Whether there is room to start.
 pub fn check_disk(block: &Block) -> Result<(), Failure> {
-    const LEAST: u64 = 256 << 20;
     let artifacts = block.artifacts();
     let stat = rustix::fs::statvfs(&artifacts)
         .map_err(|e| Failure::missing(format!("cannot look at the disk of {}: {e}", artifacts.display())))?;
-    let free = stat.f_bavail * stat.f_frsize;
-    if free < LEAST {
-        return Err(Failure::missing(format!(
+    too_full(block, stat.f_bavail * stat.f_frsize).map_or(Ok(()), |message| Err(Failure::missing(message)))
+}
+
+/// What there is to say of the block's disk when it is nearly full; nothing when it is not, or cannot be looked at.
+pub fn full_disk(block: &Block) -> Option<String> {
+    let stat = rustix::fs::statvfs(block.artifacts()).ok()?;
+    too_full(block, stat.f_bavail * stat.f_frsize)
+}
+
+fn too_full(block: &Block, free: u64) -> Option<String> {
+    const LEAST: u64 = 256 << 20;
+    (free < LEAST).then(|| {
+        format!(
             "{} has {} MiB free; at least {} MiB are needed to start. Make room, for example with `trajgen clean`",
-            artifacts.display(),
+            block.artifacts().display(),
             free >> 20,
             LEAST >> 20
-        )));
-    }
-    Ok(())
+        )
+    })
 }
 
 /// What no environment here can give is refused before anything starts.
@@ -146,7 +158,7 @@ pub fn refusal(spec: &TrialSpec, provider: &dyn EnvironmentProvider) -> Option<S
 /// What a dead or cancelled try left makes room for the next, which starts afresh.
 fn set_aside_unfinished(work: &Work) -> Result<(), Failure> {
     for trial in work.planned.iter().filter(|p| p.finished.is_none()) {
-        if trial.spec.trial_dir.exists() {
+        if trajgen_rollout::trial::has_begun(&trial.spec) {
             trajgen_rollout::trial::set_aside(&trial.spec, next_try(&trial.spec.trial_dir))?;
         }
     }

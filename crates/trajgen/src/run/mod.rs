@@ -82,12 +82,15 @@ impl Args {
 
 /// Runs the command; gives the exit code of a run that got as far as having one.
 pub async fn run(args: &Args) -> Result<i32, Failure> {
-    run_in_block(args).await.map_err(|failure| match args.block.open().map(|block| check_disk(&block)) {
+    run_in_block(args).await.map_err(|failure| {
         // Whatever could not be written, a full disk is what there is to know.
-        Ok(Err(full)) if failure.code == Code::Missing && failure.message != full.message => {
-            Failure::missing(format!("{}\n{}", failure.message, full.message))
+        let full = args.block.open().ok().and_then(|block| drive::full_disk(&block));
+        match full {
+            Some(full) if failure.code == Code::Missing => {
+                Failure::missing(format!("{}\n{full}", failure.message))
+            }
+            _ => failure,
         }
-        _ => failure,
     })
 }
 

@@ -1,10 +1,10 @@
 //! What a resume takes up, what it leaves out, and what it refuses.
 
 use crate::interrupted::{Six, finished};
-use crate::support::{Answer, Block, DONE, Model, REWARDED, of};
+use crate::support::{Answer, Block, DONE, Model, REWARDED, names, of};
 use rustix::process::Signal;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// Interrupts a run of six tasks in the middle; gives the job.
 fn interrupted() -> (Six, String) {
@@ -204,4 +204,73 @@ fn every_attempt_is_made_once() {
     assert_eq!(block.ledger(), ["a1 done"]);
     assert_eq!(block.result(&job)["stats"]["n_completed_trials"], 3);
     assert_eq!(model.n_calls(), 2 + 2 + 2 + 2);
+}
+
+#[test]
+fn cancelled_tries_count_against_no_limit() {
+    let phase = Arc::new(AtomicUsize::new(0));
+    let now = phase.clone();
+    let model = Model::answering(move |n, _| match (now.load(Ordering::SeqCst), n) {
+        (0, _) => Answer::Silence,
+        // Two failures of the resumed trial: one further try mends none, two would.
+        (1, _) => Model::fails(500, "overloaded"),
+        _ => Model::says(DONE),
+    });
+    let block = Block::served(&model, "max_retries: 1\nretry: {min_wait_sec: 0.01}");
+    block.task("a1", REWARDED);
+    for n in 1..=2 {
+        let run = block.start(if n == 1 { &["run"] } else { &["run", "--resume"] });
+        block.wait_until("the trial has called", || model.n_calls() == n);
+        run.signal(Signal::INT);
+        run.wait().expect(130);
+    }
+    phase.store(1, Ordering::SeqCst);
+    block.trajgen(&["run", "--resume"]).expect(0);
+    let job = block.job();
+    // Two cancelled tries, then the one that failed, then its one further try.
+    assert_eq!(names(&block.path(&format!("{}/tries", block.trial(&job, "a1")))), ["1", "2", "3"]);
+    assert_eq!(block.exception(&job, "a1"), "ModelUnavailableError");
+    assert_eq!(block.result(&job)["stats"]["n_retries"], 1);
+    assert_eq!(block.ledger(), ["a1 pending"]);
+}
+
+#[test]
+fn a_trial_that_waits_for_its_next_try_gets_it_later() {
+    let model =
+        Model::answering(|n, _| if n == 0 { Model::fails(500, "overloaded") } else { Model::says(DONE) });
+    let block = Block::served(&model, "max_retries: 1\nretry: {min_wait_sec: 3600, max_wait_sec: 3600}");
+    block.task("a1", REWARDED);
+    let run = block.start(&["run"]);
+    block.wait_for("the trial waits", of("trial_retried", "a1"));
+    run.signal(Signal::INT);
+    run.wait().expect(130);
+    assert_eq!(block.ledger(), ["a1 pending"]);
+    block.trajgen(&["run", "--resume"]).expect(0);
+    let job = block.job();
+    assert_eq!(block.ledger(), ["a1 done"]);
+    assert_eq!(block.exception(&job, "a1"), "none");
+    let earlier = block.json(&format!("{}/tries/1/result.json", block.trial(&job, "a1")));
+    assert_eq!(earlier["exception_info"]["exception_type"], "ModelUnavailableError");
+    assert_eq!(block.result(&job)["stats"]["n_retries"], 1);
+    // The stand-in that was there while it waited is no try.
+    assert_eq!(block.trial_result(&job, "a1")["agent_result"]["metadata"]["n_tries"], 2);
+    assert_eq!(names(&block.path(&format!("{}/tries", block.trial(&job, "a1")))), ["1"]);
+}
+
+#[test]
+fn an_environment_that_never_gets_ready_is_cancelled_too() {
+    let block = Block::scripted("max_retries: 0");
+    let check = "[environment.healthcheck]\ncommand = \"sleep 100000\"\ntimeout_sec = 100000\n";
+    block.task_with("a1", check, REWARDED);
+    let run = block.start(&["run"]);
+    block.wait_until("the healthcheck runs", || {
+        run.descendants().iter().any(|pid| {
+            let line = std::fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
+            line.is_ok_and(|line| line.starts_with("sleep\0100000"))
+        })
+    });
+    run.signal(Signal::TERM);
+    run.wait().expect(143);
+    assert_eq!(block.exception(&block.job(), "a1"), "CancelledError");
+    assert_eq!(block.leftovers(), Vec::<String>::new());
 }

@@ -137,9 +137,23 @@ impl Block {
         self.start(args).wait()
     }
 
+    /// Runs `trajgen ARGS` in the block to its end, in a mount namespace of its own: `before` is what a shell does
+    /// there first, `after` last. The exit code is that of `trajgen`, which `after` finds as `$1`.
+    pub fn trajgen_in(&self, before: &str, args: &[&str], after: &str) -> Ended {
+        let mut command = Command::new("unshare");
+        // An ordinary user may mount as well, in a user namespace.
+        command.arg(if rustix::process::geteuid().is_root() { "-m" } else { "-rm" });
+        let script = format!("{{ {before}; }} || exit 99; \"$@\"; code=$?; {after}\nexit $code");
+        command.args(["sh", "-c", &script, "sh", env!("CARGO_BIN_EXE_trajgen")]);
+        self.spawn(command, args).wait()
+    }
+
     /// Starts `trajgen ARGS` in the block.
     pub fn start(&self, args: &[&str]) -> Started {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trajgen"));
+        self.spawn(Command::new(env!("CARGO_BIN_EXE_trajgen")), args)
+    }
+
+    fn spawn(&self, mut command: Command, args: &[&str]) -> Started {
         command.args(args).current_dir(&self.root).env_remove("LLM_API_KEY").env_remove("TRAJGEN_MASTER_KEY");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().unwrap();
@@ -326,6 +340,10 @@ pub struct Started {
 }
 
 impl Started {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn signal(&self, signal: Signal) {
         rustix::process::kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
