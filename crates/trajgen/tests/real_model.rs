@@ -43,7 +43,9 @@ fn the_example_runs_on_a_real_model_and_its_calls_are_counted() {
         .arg(dir.path())
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains(&format!("no earlier job on {} tells what 8 trials cost", server.model)), "{told}");
 
     let jobs = dir.path().join("artifacts/jobs");
     let job = std::fs::read_dir(&jobs).unwrap().next().unwrap().unwrap().path();

@@ -3,6 +3,7 @@
 mod closing;
 mod dead;
 mod drive;
+mod forecast;
 mod live;
 mod monitor;
 mod session;
@@ -127,13 +128,18 @@ async fn run_in_block(args: &Args) -> Result<i32, Failure> {
     if work.calls_model() {
         upstream_of(&block, &loaded.config, work.model())?;
     }
+    let forecast = forecast::forecast(&work, &loaded.config);
     if args.dry_run {
-        work.print(args.json);
+        work.print(forecast.as_ref(), args.json);
         return Ok(0);
     }
     let mut session = Session::begin(&block, &config_path, &loaded.config)?;
     session.job(&work.dir.name());
     terminal::note(format_args!("{} runs job {} ({} trials)", session.id(), work.dir.name(), work.n_open()));
+    if let Some(forecast) = &forecast {
+        terminal::note(forecast);
+        session.log.say(forecast);
+    }
     let signals = signals::Signals::listen();
     let outcome = drive::drive(&mut session, &work, &loaded, &block, &mut ledger, &signals).await;
     let folded = ledger.fold().map_err(Failure::from);

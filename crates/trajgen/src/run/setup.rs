@@ -1,6 +1,7 @@
 //! From a config file to work that can be done.
 
 use super::Args;
+use super::forecast::Forecast;
 use crate::block::EnvironmentArgs;
 use crate::exit::Failure;
 use crate::terminal;
@@ -241,7 +242,7 @@ impl Work {
     }
 
     /// For `--dry-run`.
-    pub fn print(&self, json: bool) {
+    pub fn print(&self, forecast: Option<&Forecast>, json: bool) {
         let open: Vec<&Planned> = self.planned.iter().filter(|p| p.finished.is_none()).collect();
         if json {
             let trials: Vec<_> = open
@@ -255,9 +256,12 @@ impl Work {
                     })
                 })
                 .collect();
-            terminal::out_json(
-                &serde_json::json!({"environment": self.kind, "resumed": self.resumed, "trials": trials}),
-            );
+            terminal::out_json(&serde_json::json!({
+                "environment": self.kind,
+                "resumed": self.resumed,
+                "forecast": forecast,
+                "trials": trials,
+            }));
             return;
         }
         terminal::out(format_args!(
@@ -271,6 +275,9 @@ impl Work {
                 "  {}  attempt {}  {} ({model})",
                 p.spec.task_id, p.spec.attempt, p.spec.agent.name
             ));
+        }
+        if let Some(forecast) = forecast {
+            terminal::out(forecast);
         }
     }
 }
