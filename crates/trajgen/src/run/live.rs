@@ -37,7 +37,7 @@ impl Watcher for PlainLines {
     }
 }
 
-/// A bar with the job's figures, and lines above it for what ended.
+/// A bar with the job's figures below it, and lines above it for what ended.
 pub struct Bar {
     bar: ProgressBar,
     began: Instant,
@@ -50,7 +50,9 @@ impl Bar {
     /// A bar over a job of which `ended_before` trials are over already.
     pub fn new(n_total: u64, ended_before: usize) -> Self {
         let bar = ProgressBar::new(n_total);
-        if let Ok(style) = ProgressStyle::with_template("{elapsed_precise} {wide_bar} {pos}/{len}  {msg}") {
+        // The figures have lines of their own: beside the bar, eighty columns would cut them.
+        let template = "{elapsed_precise} {wide_bar} {pos}/{len}\n{prefix}\n{msg}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style.progress_chars("━╸─"));
         }
         bar.enable_steady_tick(Duration::from_millis(200));
@@ -58,24 +60,14 @@ impl Bar {
     }
 
     fn draw(&self, board: &Board) {
-        let ended = board.ended();
-        let failed = ended.iter().filter(|t| t.exception_type.is_some()).count();
-        let mean = board.mean_reward().map_or_else(|| "-".into(), |m| format!("{m:.2}"));
-        let cost = self.cost.map_or_else(String::new, |c| format!("  ${c:.2}"));
-        let fresh = ended.len().saturating_sub(self.ended_before);
-        let eta = if fresh == 0 {
-            "-".into()
-        } else {
-            let left = board.n_total().saturating_sub(ended.len() as u64);
-            let each = self.began.elapsed().as_secs_f64() / fresh as f64;
-            format!("{:.0} s", each * left as f64)
-        };
-        self.bar.set_position(ended.len() as u64);
-        self.bar.set_message(format!(
-            "{} running  {failed} failed  mean reward {mean}  {} tokens{cost}  eta {eta}",
-            board.n_running(),
-            self.tokens
-        ));
+        let n_ended = board.ended().len();
+        let fresh = n_ended.saturating_sub(self.ended_before);
+        let left = board.n_total().saturating_sub(n_ended as u64);
+        let eta = (fresh > 0).then(|| self.began.elapsed().mul_f64(left as f64 / fresh as f64));
+        self.bar.set_position(n_ended as u64);
+        let failed = board.ended().iter().filter(|t| t.exception_type.is_some()).count();
+        self.bar.set_prefix(trials(board.n_running(), n_ended, failed, board.mean_reward()));
+        self.bar.set_message(spent(self.tokens, self.cost, eta));
     }
 }
 
@@ -89,7 +81,7 @@ impl Watcher for Bar {
                 }
             }
             Event::TrialStarted { .. } | Event::JobStarted { .. } => {}
-            Event::JobEnded { .. } => self.bar.finish_and_clear(),
+            Event::JobEnded { .. } => return self.bar.finish_and_clear(),
             _ => {
                 if let Some(text) = sentence(event) {
                     self.bar.println(text);
@@ -100,7 +92,46 @@ impl Watcher for Bar {
     }
 
     fn tick(&mut self, board: &Board) {
-        self.draw(board);
+        if !self.bar.is_finished() {
+            self.draw(board);
+        }
+    }
+}
+
+/// How the trials stand; what is not known yet is a dash.
+fn trials(running: usize, done: usize, failed: usize, mean_reward: Option<f64>) -> String {
+    let mean = mean_reward.map_or_else(|| "-".into(), |m| format!("{m:.2}"));
+    format!("{running} running, {done} done, {failed} failed, mean reward {mean}")
+}
+
+/// What they have used up, and how long the rest may take.
+fn spent(tokens: u64, cost: Option<f64>, eta: Option<Duration>) -> String {
+    let cost = cost.map_or_else(|| "-".into(), |c| format!("{c:.2} USD"));
+    let eta = eta.map_or_else(|| "-".into(), span);
+    format!("{} tokens, cost {cost}, ETA {eta}", short(tokens))
+}
+
+/// Three digits and a unit.
+fn short(n: u64) -> String {
+    let scaled = |unit: f64, name: &str| {
+        let x = n as f64 / unit;
+        if x < 10.0 { format!("{x:.1}{name}") } else { format!("{x:.0}{name}") }
+    };
+    match n {
+        0..1_000 => n.to_string(),
+        1_000..1_000_000 => scaled(1e3, "k"),
+        1_000_000..1_000_000_000 => scaled(1e6, "M"),
+        _ => scaled(1e9, "G"),
+    }
+}
+
+/// A time to wait, as people say it.
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
     }
 }
 
@@ -142,5 +173,26 @@ impl Watcher for StatusWatcher {
         self.status.updated_at = Some(clock::now());
         // A status that cannot be refreshed now is written at the end, or told then.
         let _ = config::rewrite_status(&self.path, &self.status);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_is_a_dash() {
+        assert_eq!(trials(0, 0, 0, None), "0 running, 0 done, 0 failed, mean reward -");
+        assert_eq!(trials(16, 431, 12, Some(0.4567)), "16 running, 431 done, 12 failed, mean reward 0.46");
+        assert_eq!(spent(0, None, None), "0 tokens, cost -, ETA -");
+        let eta = Some(Duration::from_secs(7_500));
+        assert_eq!(spent(12_345_678, Some(123.456), eta), "12M tokens, cost 123.46 USD, ETA 2 h 05 min");
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let shown: Vec<_> = [999, 1_000, 9_949, 12_345, 3_400_000, 7_000_000_000].map(short).into();
+        assert_eq!(shown, ["999", "1.0k", "9.9k", "12k", "3.4M", "7.0G"]);
+        assert_eq!([119, 125, 7_260].map(|s| span(Duration::from_secs(s))), ["119 s", "2 min", "2 h 01 min"]);
     }
 }
