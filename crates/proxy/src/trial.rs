@@ -260,8 +260,9 @@ mod tests {
         closed.close();
         assert_eq!(closed.begin_call(), Err(Refusal::Closed));
         let holed = trial(TrialLimits::default());
-        holed.capture_failed("no space");
-        holed.capture_failed("later");
+        holed.capture_failed(&Fault { message: "no space".to_owned(), is_disk_full: true });
+        holed.capture_failed(&Fault { message: "later".to_owned(), is_disk_full: false });
+        assert!(holed.usage().is_disk_full);
         assert_eq!(holed.begin_call(), Err(Refusal::Capture("no space".to_owned())));
     }
 

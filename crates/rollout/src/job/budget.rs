@@ -61,7 +61,7 @@ mod tests {
         let limits = SpendingLimits { max_calls: Some(3), ..SpendingLimits::default() };
         let call = Spent { n_calls: 1, ..Spent::default() };
         let stop = Stop::default();
-        let budget = Budget::new(limits.clone(), StopLevel::Drain, stop.clone(), call);
+        let budget = Budget::new(limits, StopLevel::Drain, stop.clone(), call);
         budget.pay(&call);
         assert_eq!(stop.level(), StopLevel::Run);
         budget.pay(&call);

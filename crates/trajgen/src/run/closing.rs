@@ -5,6 +5,7 @@ use super::setup::Work;
 use crate::terminal;
 use trajgen_contract::archive::ArchiveDir;
 use trajgen_contract::layout::Block;
+use trajgen_rollout::job::Plan;
 
 /// Prints it.
 pub fn print(
@@ -45,7 +46,8 @@ pub fn print(
         rows.push(("training data", shown(sft)));
     }
     rows.push(("report", shown(&archive.monitor())));
-    if matches!(exit_code, 130 | 143) {
+    let is_open = matches!(exit_code, 130 | 143) || results.n_trials < figures.n_total;
+    if is_open && Plan::read(&work.dir).is_ok() {
         rows.push(("go on with", format!("trajgen run --resume {}", work.dir.name())));
     }
     terminal::out("");

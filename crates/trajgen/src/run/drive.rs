@@ -51,7 +51,12 @@ pub async fn drive(
     session.log.say(format_args!("environments are of type {}", work.kind));
     let (events, stream) = EventSink::new();
     let budget = budget(work, config, &signals.stop);
-    let proxy = start_proxy(work, config, block, &events, budget).await?;
+    let proxy = tokio::select! {
+        proxy = start_proxy(work, config, block, &events, budget) => proxy?,
+        () = signals.heard() => {
+            return Err(Failure::failed("interrupted by a signal before any trial started"));
+        }
+    };
     // The job's folder is touched only now that nothing is known to be in the way.
     if work.resumed {
         set_aside_unfinished(work)?;

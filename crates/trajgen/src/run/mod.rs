@@ -133,6 +133,7 @@ async fn run_in_block(args: &Args) -> Result<i32, Failure> {
         work.print(forecast.as_ref(), args.json);
         return Ok(0);
     }
+    let signals = signals::Signals::listen();
     let mut session = Session::begin(&block, &config_path, &loaded.config)?;
     session.job(&work.dir.name());
     terminal::note(format_args!("{} runs job {} ({} trials)", session.id(), work.dir.name(), work.n_open()));
@@ -140,7 +141,6 @@ async fn run_in_block(args: &Args) -> Result<i32, Failure> {
         terminal::note(forecast);
         session.log.say(forecast);
     }
-    let signals = signals::Signals::listen();
     let outcome = drive::drive(&mut session, &work, &loaded, &block, &mut ledger, &signals).await;
     let folded = ledger.fold().map_err(Failure::from);
     let (exit_code, problem) = match outcome.and_then(|done| folded.map(|()| done)) {

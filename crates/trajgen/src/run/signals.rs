@@ -58,6 +58,13 @@ impl Signals {
         });
     }
 
+    /// Comes back when a signal has come.
+    pub async fn heard(&self) {
+        let mut stop = self.stop.listen();
+        // The sender is here, so that the wait ends only with a signal.
+        let _ = stop.wait_for(|(level, _)| *level >= StopLevel::Cancel).await;
+    }
+
     /// The exit code a signal asked for.
     pub fn code(&self) -> Option<i32> {
         Some(self.code.load(Ordering::SeqCst)).filter(|c| *c != 0)

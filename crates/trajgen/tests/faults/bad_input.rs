@@ -2,6 +2,9 @@
 
 use crate::support::{Block, REWARDED, names};
 
+/// What makes a good block bad.
+type Spoil<'a> = &'a dyn Fn(&Block);
+
 /// A block with one good task.
 fn block() -> Block {
     let block = Block::scripted("max_retries: 0");
@@ -27,7 +30,7 @@ fn untouched(block: &Block) {
 /// One snapshot of all cases: what was done to the block's config, and what `run` said.
 #[test]
 fn configs_that_cannot_be_used() {
-    let cases: &[(&str, &dyn Fn(&Block))] = &[
+    let cases: &[(&str, Spoil)] = &[
         ("broken YAML", &|b| b.edit("config.yaml", "task_source: {", "task_source: {{")),
         ("a tab for indentation", &|b| b.edit("config.yaml", "    harbor_job:", "\tharbor_job:")),
         ("no file", &|b| std::fs::remove_file(b.path("config.yaml")).unwrap()),
@@ -35,11 +38,11 @@ fn configs_that_cannot_be_used() {
         ("a wrong type", &|b| b.edit("config.yaml", "n_concurrent: 2", "n_concurrent: two")),
         ("a number out of range", &|b| b.edit("config.yaml", "n_concurrent: 2", "n_concurrent: 0")),
         ("a list for a section", &|b| {
-            b.edit("config.yaml", "agent: {name: terminus-2, max_turns: 5}", "agent: 7")
+            b.edit("config.yaml", "agent: {name: terminus-2, max_turns: 5}", "agent: 7");
         }),
         ("a missing key", &|b| b.edit("config.yaml", "{dataset_name: tasks}", "{split: train}")),
         ("a key given twice", &|b| {
-            b.edit("config.yaml", "n_concurrent: 2", "n_concurrent: 2\n      n_concurrent: 3")
+            b.edit("config.yaml", "n_concurrent: 2", "n_concurrent: 2\n      n_concurrent: 3");
         }),
         ("a newer version", &|b| b.edit("config.yaml", "version: 1", "version: 2")),
         ("several at once", &|b| {
@@ -51,10 +54,10 @@ fn configs_that_cannot_be_used() {
             b.edit("config.yaml", "{type: sandbox}", "{type: sandbx, memory_mb: lots}");
         }),
         ("an unset variable", &|b| {
-            b.edit("config.yaml", "model: openai/scripted", "model: '${NO_SUCH_VARIABLE}'")
+            b.edit("config.yaml", "model: openai/scripted", "model: '${NO_SUCH_VARIABLE}'");
         }),
         ("another host", &|b| {
-            b.edit("config.yaml", "{name:  trajgen}", "{name: trajgen, resources: {ip: 10.0.0.7}}")
+            b.edit("config.yaml", "{name:  trajgen}", "{name: trajgen, resources: {ip: 10.0.0.7}}");
         }),
         ("docker", &|b| b.edit("config.yaml", "type: sandbox", "type: docker")),
         ("slurm", &|b| b.edit("config.yaml", "type: sandbox", "type: slurm")),
@@ -70,11 +73,15 @@ fn configs_that_cannot_be_used() {
         ("an unknown option", &|b| b.edit("config.yaml", "max_turns: 5", "kwargs: {max_turn: 5}")),
         ("a wrong option", &|b| b.edit("config.yaml", "max_turns: 5", "kwargs: {max_turns: many}")),
         ("huggingface", &|b| {
-            b.edit("config.yaml", "{dataset_name: tasks}", "{dataset_name: o/d, provider: huggingface}")
+            b.edit("config.yaml", "{dataset_name: tasks}", "{dataset_name: o/d, provider: huggingface}");
         }),
         ("no such source", &|b| b.edit("config.yaml", "{dataset_name: tasks}", "{dataset_name: ../nowhere}")),
         ("a glob that is none", &|b| {
-            b.edit("config.yaml", "max_retries: 0\n    environment", "exclude_tasks: ['a[']\n    environment")
+            b.edit(
+                "config.yaml",
+                "max_retries: 0\n    environment",
+                "exclude_tasks: ['a[']\n    environment",
+            );
         }),
     ];
     let mut all = String::new();
@@ -122,7 +129,7 @@ fn usage_that_is_none() {
 /// One snapshot of all cases: what is wrong with the task source, and what `run` said.
 #[test]
 fn tasks_that_cannot_be_used() {
-    let cases: &[(&str, i32, &dyn Fn(&Block))] = &[
+    let cases: &[(&str, i32, Spoil)] = &[
         ("an entry without a task", 0, &|b| b.write("tasks/verifiable_tasks.txt", "a1\ngone\n")),
         ("entries without any task", 2, &|b| b.write("tasks/verifiable_tasks.txt", "gone\nlost\n")),
         ("an empty manifest", 2, &|b| b.write("tasks/verifiable_tasks.txt", "# none yet\n\n")),
@@ -141,7 +148,7 @@ fn tasks_that_cannot_be_used() {
         }),
         ("a broken task.toml", 0, &|b| b.task_with("b1", "[agent\n", REWARDED)),
         ("a wrong type in task.toml", 0, &|b| {
-            b.task_with("b1", "[agent]\ntimeout_sec = \"long\"\n", REWARDED)
+            b.task_with("b1", "[agent]\ntimeout_sec = \"long\"\n", REWARDED);
         }),
         ("only broken tasks", 2, &|b| b.write("tasks/a1/task.toml", "= 1\n")),
         ("more than is supported", 2, &|b| {
@@ -154,7 +161,7 @@ fn tasks_that_cannot_be_used() {
             );
         }),
         ("an unset variable", 2, &|b| {
-            b.task_with("b1", "[verifier.env]\nKEY = \"${NO_SUCH_VARIABLE}\"\n", REWARDED)
+            b.task_with("b1", "[verifier.env]\nKEY = \"${NO_SUCH_VARIABLE}\"\n", REWARDED);
         }),
     ];
     let mut all = String::new();
@@ -183,7 +190,7 @@ fn tasks_that_cannot_be_used() {
 fn files_of_ours_that_were_spoilt() {
     let ledger = "artifacts/consumption_ledger.yaml";
     let index = "artifacts/index.yaml";
-    let cases: &[(&str, &dyn Fn(&Block))] = &[
+    let cases: &[(&str, Spoil)] = &[
         ("a newer ledger", &|b| b.edit(ledger, "version: 1", "version: 2")),
         ("a status that is none", &|b| b.edit(ledger, "status: done", "status: finished")),
         ("a broken line", &|b| b.edit(ledger, "  dataset: tasks", "  dataset: [tasks")),
@@ -192,7 +199,7 @@ fn files_of_ours_that_were_spoilt() {
                 ledger,
                 "- task_id: a1",
                 "- {task_id: a1, dataset: tasks, agent: nop, status: failed}\n- task_id: a1",
-            )
+            );
         }),
         ("a broken journal", &|b| b.write(&format!("{ledger}.journal.jsonl"), "nothing\n{}\n")),
         ("a newer index", &|b| b.edit(index, "version: 1", "version: 3")),

@@ -250,3 +250,22 @@ fn a_killed_run_is_archived_by_the_next_start() {
     assert_eq!(block.ledger(), ["a1 done", "a2 done", "b1 done", "b2 done", "c1 done", "c2 done"]);
     assert_eq!(block.leftovers(), Vec::<String>::new());
 }
+
+#[test]
+fn a_run_that_waits_for_its_upstream_ends_before_anything_started() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", silent.local_addr().unwrap());
+    let block = Block::new(&format!("{{api_base_url: '{url}', model: openai/silent}}"), "max_retries: 0");
+    block.task("a1", REWARDED);
+    let run = block.start(&["run"]);
+    let _asked = silent.accept().unwrap();
+    run.signal(Signal::INT);
+    let ended = run.wait().expect(130);
+    assert_eq!(ended.error(), "error: interrupted by a signal before any trial started");
+    assert!(!ended.stdout.contains("--resume"), "{}", ended.stdout);
+    assert_eq!(block.runs(), ["run_001 interrupted"]);
+    assert_eq!(block.yaml("artifacts/archives/run_001/metadata.yaml")["stage"], "check");
+    assert_eq!(block.yaml("config.yaml")["status"]["state"], "interrupted");
+    assert!(!block.path("artifacts/jobs").exists());
+    assert!(!block.path("artifacts/consumption_ledger.yaml").exists());
+}

@@ -266,7 +266,7 @@ fn an_environment_that_never_gets_ready_is_cancelled_too() {
     block.wait_until("the healthcheck runs", || {
         run.descendants().iter().any(|pid| {
             let line = std::fs::read_to_string(format!("/proc/{}/cmdline", pid.as_raw_nonzero()));
-            line.is_ok_and(|line| line.starts_with("sleep\0100000"))
+            line.is_ok_and(|line| line.starts_with("sleep\x00100000"))
         })
     });
     run.signal(Signal::TERM);

@@ -127,11 +127,6 @@ impl Block {
         self.write("tasks/verifiable_tasks.txt", &manifest);
     }
 
-    /// The script of one task, a reply each.
-    pub fn replies(&self, id: &str, replies: &[&str]) {
-        self.write(&format!("scripts/{id}.yaml"), &script(replies));
-    }
-
     /// Runs `trajgen ARGS` in the block to its end.
     pub fn trajgen(&self, args: &[&str]) -> Ended {
         self.start(args).wait()
