@@ -25,6 +25,8 @@ fn block(root: &Path, server: &Server) {
         ("script://examples/scripts", format!("{}/v1", server.base_url)),
         ("openai/example", format!("openai/{}", server.model)),
         ("max_turns: 20", format!("max_turns: {TURNS}")),
+        // A machine that is busy otherwise lets the model take its time.
+        ("n_concurrent: 4", "n_concurrent: 4\n      timeout_multiplier: 30".to_owned()),
     ];
     let config = changes.iter().fold(config, |text, (from, to)| {
         assert!(text.contains(from), "{from}");
