@@ -50,6 +50,12 @@ pub async fn verify(
     findings: &mut Vec<String>,
 ) -> Result<Rewards, VerifierFailure> {
     upload_tests(environment, what).await?;
+    if let Some(planted) = planted(environment).await? {
+        // Whoever writes there before the tests run wants to be taken for them.
+        findings.push(format!("left running by the agent, something wrote to /logs/verifier: {planted}"));
+        environment.kill_all().await?;
+        upload_tests(environment, what).await?;
+    }
     let stdout = trial.verifier().join("test-stdout.txt");
     std::fs::create_dir_all(trial.verifier()).map_err(|e| VerifierFailure {
         kind: ErrorType::EnvironmentLostError,
@@ -76,6 +82,14 @@ pub async fn verify(
     })
 }
 
+/// What lies in the verifier's folder though no test has run.
+async fn planted(environment: &dyn Environment) -> Result<Option<String>, VerifierFailure> {
+    let look = Exec::shell("ls -A /logs/verifier").user(Some("0")).timeout(Some(Duration::from_secs(60)));
+    let seen = environment.exec(look).await?;
+    let names = seen.text().split_whitespace().take(8).collect::<Vec<_>>().join(", ");
+    Ok(Some(names).filter(|names| !names.is_empty()))
+}
+
 fn said(status: &ExecStatus) -> String {
     match status {
         ExecStatus::Exited(code) => format!("exited with code {code}"),
@@ -87,8 +101,15 @@ fn said(status: &ExecStatus) -> String {
 async fn upload_tests(environment: &dyn Environment, what: &Verification) -> Result<(), VerifierFailure> {
     let failed = |message: String| VerifierFailure { kind: ErrorType::AddTestsDirError, message };
     // Whatever the agent put at these places goes; a link is removed, not followed.
+    // Each is moved aside first: what still writes into it must not keep it from being removed.
     let clear = Exec::shell(
-        "rm -rf /logs/verifier /tests && mkdir -p /logs/verifier /tests && chmod 0777 /logs/verifier",
+        r#"for place in /logs/verifier /tests; do
+            aside=$(mktemp -d "${place%/*}/.aside.XXXXXX") || exit
+            if [ -e $place ] || [ -L $place ]; then mv -T $place "$aside/old" || exit; fi
+            rm -rf "$aside" 2> /dev/null
+            mkdir -p $place || exit
+        done
+        chmod 0777 /logs/verifier"#,
     )
     .user(Some("0"))
     .timeout(Some(Duration::from_secs(60)));

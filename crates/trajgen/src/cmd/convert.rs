@@ -73,14 +73,25 @@ impl From<ConvertError> for Failure {
     }
 }
 
-/// The conversion that a config asks for at the end of a run.
-pub fn options_of(config: &Config, job_dir: &Path, out_dir: &Path) -> ConvertOptions {
+/// The conversion that a block's config asks for. A path in the config is seen from the block.
+pub fn options_of(block: &Block, config: &Config, job_dir: &Path, out_dir: &Path) -> ConvertOptions {
     let input = &config.runtime_info.input;
-    ConvertOptions {
+    let mut options = ConvertOptions {
         configured_agent: input.agent.first().map(|agent| agent.name.clone()),
         exclude_findings: input.harbor_job.integrity == Integrity::Exclude,
         ..conversion_of(&input.sft_conversion, job_dir, out_dir)
+    };
+    if let ExcludeList::File(path) = &options.exclude {
+        options.exclude = ExcludeList::File(block.root().join(path));
     }
+    if let Some(tokenizer) = &mut options.tokenizer {
+        // Else it is the name of one in the cache.
+        let folder = block.root().join(&tokenizer);
+        if folder.is_dir() {
+            *tokenizer = folder.to_string_lossy().into_owned();
+        }
+    }
+    options
 }
 
 fn conversion_of(c: &SftConversion, job_dir: &Path, out_dir: &Path) -> ConvertOptions {
@@ -199,13 +210,10 @@ fn options(args: &Args, block: &Block, config: Option<&Config>, job: &JobDir) ->
     let out_dir = args.out_dir.clone().unwrap_or_else(|| block.root().join(&conversion.out_dir));
     let out = SftDir::new(out_dir.join(job.name()));
     let mut options = match config {
-        Some(config) => options_of(config, job.path(), out.path()),
+        Some(config) => options_of(block, config, job.path(), out.path()),
         None => conversion_of(&defaults, job.path(), out.path()),
     };
-    // A path in the config is seen from the block, one on the command line from where the command runs.
-    if let ExcludeList::File(path) = &options.exclude {
-        options.exclude = ExcludeList::File(block.root().join(path));
-    }
+    // A path on the command line is seen from where the command runs.
     if let Some(list) = &args.exclude_repos_file {
         options.exclude = ExcludeList::from_setting(Some(list));
     }

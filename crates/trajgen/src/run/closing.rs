@@ -46,6 +46,7 @@ pub fn print(
         rows.push(("training data", shown(sft)));
     }
     rows.push(("report", shown(&archive.monitor())));
+    rows.push(("ledger", shown(&block.ledger())));
     let is_open = matches!(exit_code, 130 | 143) || results.n_trials < figures.n_total;
     if is_open && Plan::read(&work.dir).is_ok() {
         rows.push(("go on with", format!("trajgen run --resume {}", work.dir.name())));

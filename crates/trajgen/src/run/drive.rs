@@ -91,7 +91,7 @@ pub async fn drive(
         result
     };
     if signals.code().is_none() {
-        convert(session, work, config)?;
+        convert(session, work, config, block)?;
     }
     session.stage("archive", None)?;
     stopped_early(&signals.stop, signals)?;
@@ -352,12 +352,12 @@ fn ended(work: &Work) -> Event {
     }
 }
 
-fn convert(session: &mut Session, work: &Work, config: &Config) -> Result<(), Failure> {
+fn convert(session: &mut Session, work: &Work, config: &Config, block: &Block) -> Result<(), Failure> {
     if !config.runtime_info.input.sft_conversion.enabled || !work.calls_model() {
         return Ok(());
     }
     session.stage("convert", Some(State::Converting))?;
-    let options = crate::cmd::convert::options_of(config, work.dir.path(), work.sft.path());
+    let options = crate::cmd::convert::options_of(block, config, work.dir.path(), work.sft.path());
     let report = trajgen_sft::convert(&options).map_err(|e| Failure::failed(e.to_string()))?;
     session.log.say(format_args!(
         "converted {} of {} trials, {} records",

@@ -3,6 +3,7 @@
 
 mod data;
 mod dry;
+mod elsewhere;
 mod example;
 mod harbor;
 mod hostile;
