@@ -1,5 +1,7 @@
 //! docs/commands.md is what the binary itself says.
 
+#![expect(clippy::unwrap_used, reason = "preparations of tests: what fails fails the test")]
+
 use std::process::Command;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/commands.md");

@@ -2,6 +2,12 @@
 //!
 //! It solves nothing, and the pipeline must not care: records, tokens and rewards are what counts.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "preparations of tests: what fails fails the test"
+)]
+
 #[path = "../../proxy/tests/real_model/server.rs"]
 mod server;
 
