@@ -31,7 +31,8 @@ enum Base {
     Function(char),
     /// Home and End: their number, and the letter that is sent with modifiers.
     Edge(u8, char),
-    BackTab,
+    /// A key that sends this.
+    Fixed(&'static str),
 }
 
 fn key(name: &str, application_cursor: bool) -> Option<Vec<u8>> {
@@ -97,28 +98,36 @@ fn named(name: &str) -> Option<Base> {
         "f10" => Base::Tilde(21),
         "f11" => Base::Tilde(23),
         "f12" => Base::Tilde(24),
-        "btab" => Base::BackTab,
+        "btab" => Base::Fixed("\x1b[Z"),
         "space" => Base::Character(' '),
         "bspace" => Base::Character('\x7f'),
         "tab" => Base::Character('\t'),
         "enter" => Base::Character('\r'),
         "escape" => Base::Character('\x1b'),
-        "kp/" => Base::Character('/'),
-        "kp*" => Base::Character('*'),
-        "kp-" => Base::Character('-'),
-        "kp+" => Base::Character('+'),
-        "kpenter" => Base::Character('\r'),
-        "kp." => Base::Character('.'),
-        keypad => {
-            let digit = keypad.strip_prefix("kp").filter(|digit| digit.len() == 1)?;
-            Base::Character(digit.chars().next().filter(char::is_ascii_digit)?)
-        }
+        "kp/" => Base::Fixed("/"),
+        "kp*" => Base::Fixed("*"),
+        "kp-" => Base::Fixed("-"),
+        "kp+" => Base::Fixed("+"),
+        "kp." => Base::Fixed("."),
+        "kp0" => Base::Fixed("0"),
+        "kp1" => Base::Fixed("1"),
+        "kp2" => Base::Fixed("2"),
+        "kp3" => Base::Fixed("3"),
+        "kp4" => Base::Fixed("4"),
+        "kp5" => Base::Fixed("5"),
+        "kp6" => Base::Fixed("6"),
+        "kp7" => Base::Fixed("7"),
+        "kp8" => Base::Fixed("8"),
+        "kp9" => Base::Fixed("9"),
+        "kpenter" => Base::Fixed("\n"),
+        _ => return None,
     })
 }
 
 fn encode_base(base: &Base, modifiers: Modifiers, application_cursor: bool) -> Option<Vec<u8>> {
     let sequence = match (base, modifiers.number()) {
         (Base::Character(character), _) => return encode_character(*character, modifiers),
+        (Base::Fixed(sequence), _) => return simple(sequence, "", modifiers),
         (Base::Cursor(letter), None) if application_cursor => format!("\x1bO{letter}"),
         (Base::Cursor(letter), None) => format!("\x1b[{letter}"),
         (Base::Function(letter), None) => format!("\x1bO{letter}"),
@@ -127,33 +136,42 @@ fn encode_base(base: &Base, modifiers: Modifiers, application_cursor: bool) -> O
             format!("\x1b[1;{modifier}{letter}")
         }
         (Base::Tilde(number), Some(modifier)) => format!("\x1b[{number};{modifier}~"),
-        (Base::BackTab, _) => "\x1b[Z".to_owned(),
     };
     Some(sequence.into_bytes())
 }
 
-fn encode_character(character: char, modifiers: Modifiers) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if modifiers.meta {
-        bytes.push(0x1b);
+fn encode_character(character: char, mut modifiers: Modifiers) -> Option<Vec<u8>> {
+    if !character.is_ascii() {
+        let meta = Modifiers { meta: modifiers.meta, ..Modifiers::default() };
+        return simple(character.encode_utf8(&mut [0; 4]), "", meta);
     }
-    if modifiers.control && !matches!(character, '\r' | '\t' | '\x1b' | '\x7f') {
-        bytes.push(control(character)?);
-    } else {
-        bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+    let mut sent = character;
+    // These have no control character of their own.
+    if modifiers.control && !"!#()+,-.0123456789:;<=>'\r\t\x1b\x7f`/".contains(character) {
+        modifiers.control = false;
+        sent = match character {
+            'a'..='z' | '@'..='_' => char::from(character as u8 & 0x1f),
+            ' ' => '\0',
+            '?' => '\x7f',
+            _ => return None,
+        };
     }
-    Some(bytes)
+    let with_control = match character {
+        '2' => "\0",
+        '6' => "\x1e",
+        '-' | '/' => "\x1f",
+        _ => "",
+    };
+    simple(sent.encode_utf8(&mut [0; 4]), with_control, modifiers)
 }
 
-/// The C0 control (or the character that stands in for one) that a key with Ctrl sends.
-fn control(character: char) -> Option<u8> {
-    let byte = u8::try_from(character).ok()?;
-    Some(match byte {
-        b' ' | b'2' => 0,
-        b'3'..=b'7' => byte - 0x18,
-        b'8' | b'?' => 0x7f,
-        b'/' | b'-' => 0x1f,
-        b'@'..=b'~' => byte & 0x1f,
+/// For keys that know Meta, and Ctrl only alone; other names are no keys, but text.
+fn simple(plain: &str, with_control: &str, modifiers: Modifiers) -> Option<Vec<u8>> {
+    let sent = match modifiers {
+        Modifiers { shift: false, meta: false, control: false } => plain.to_owned(),
+        Modifiers { shift: false, meta: true, control: false } => format!("\x1b{plain}"),
+        Modifiers { shift: false, meta: false, control: true } => with_control.to_owned(),
         _ => return None,
-    })
+    };
+    Some(sent.into_bytes())
 }
