@@ -9,23 +9,37 @@ const ANSWERS: usize = 64 * 1024;
 /// A terminal of fixed size, fed with bytes.
 pub(super) struct Emulator {
     parser: Parser,
+    /// A character whose last bytes are still to come.
+    begun: Vec<u8>,
     state: State,
 }
 
 struct State {
     screen: Screen,
     answers: Vec<u8>,
+    /// What comes is a window's name (`ESC k`), up to the next escape.
+    naming: bool,
 }
 
 impl Emulator {
     pub(super) fn new(columns: u16, rows: u16) -> Self {
         let (columns, rows) = (usize::from(columns.max(1)), usize::from(rows.max(2)));
-        let state = State { screen: Screen::new(columns, rows), answers: Vec::new() };
-        Self { parser: Parser::new(), state }
+        let state = State { screen: Screen::new(columns, rows), answers: Vec::new(), naming: false };
+        Self { parser: Parser::new(), begun: Vec::new(), state }
     }
 
     pub(super) fn feed(&mut self, bytes: &[u8]) {
-        self.parser.advance(&mut self.state, bytes);
+        let mut joined = std::mem::take(&mut self.begun);
+        let bytes = if joined.is_empty() {
+            bytes
+        } else {
+            joined.extend_from_slice(bytes);
+            &joined
+        };
+        // The parser is given whole characters: it loses some of those that follow one it was given in parts.
+        let (whole, begun) = bytes.split_at(bytes.len() - incomplete(bytes));
+        self.parser.advance(&mut self.state, whole);
+        self.begun.extend_from_slice(begun);
     }
 
     /// What the program is to read in answer to its questions.
@@ -37,8 +51,25 @@ impl Emulator {
         self.state.screen.text(history)
     }
 
+    /// Asserts that nothing is larger than it may be.
+    #[cfg(test)]
+    pub(super) fn check(&self, columns: usize, rows: usize) {
+        assert!(self.begun.len() < 4 && self.state.answers.len() <= ANSWERS);
+        self.state.screen.check(columns, rows);
+    }
+
     pub(super) fn application_cursor_keys(&self) -> bool {
         self.state.screen.application_cursor_keys()
+    }
+}
+
+/// How many bytes at the end begin a character that is not whole.
+fn incomplete(bytes: &[u8]) -> usize {
+    let lead = bytes.iter().rev().take(3).position(|byte| byte & 0xc0 == 0xc0);
+    let Some(tail) = lead.map(|after| after + 1) else { return 0 };
+    match std::str::from_utf8(&bytes[bytes.len() - tail..]) {
+        Err(error) if error.error_len().is_none() => tail,
+        _ => 0,
     }
 }
 
@@ -137,12 +168,16 @@ impl State {
 impl Perform for State {
     fn print(&mut self, character: char) {
         // What is no UTF-8 leaves nothing, as under tmux.
-        if character != char::REPLACEMENT_CHARACTER && character != '\x7f' {
+        if !self.naming && character != char::REPLACEMENT_CHARACTER && character != '\x7f' {
             self.screen.print(character);
         }
     }
 
     fn execute(&mut self, byte: u8) {
+        if self.naming {
+            self.naming = !matches!(byte, 0x18 | 0x1a);
+            return;
+        }
         self.screen.forget_last();
         match byte {
             0x08 => self.screen.backspace(),
@@ -153,7 +188,16 @@ impl Perform for State {
         }
     }
 
+    fn hook(&mut self, _: &Params, _: &[u8], _: bool, _: char) {
+        self.naming = false;
+    }
+
+    fn osc_dispatch(&mut self, _: &[&[u8]], _: bool) {
+        self.naming = false;
+    }
+
     fn csi_dispatch(&mut self, parameters: &Params, intermediates: &[u8], ignored: bool, action: char) {
+        self.naming = false;
         if ignored {
             return;
         }
@@ -166,11 +210,13 @@ impl Perform for State {
                 }
             }
             ([b'>'], 'c') => self.answer("\x1b[>84;0;0c"),
+            ([b'>'], 'q') => self.answer("\x1bP>|tmux 3.3a\x1b\\"),
             _ => self.screen.forget_last(),
         }
     }
 
     fn esc_dispatch(&mut self, intermediates: &[u8], ignored: bool, byte: u8) {
+        self.naming = (intermediates, byte) == (&[], b'k');
         if ignored {
             return;
         }

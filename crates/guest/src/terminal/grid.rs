@@ -107,8 +107,8 @@ impl Grid {
 
     /// Puts a character of `width` cells at a place; the caller made sure that it fits.
     ///
-    /// Over the second half of a wide character it also blanks the first, unless it belongs to a run of plain
-    /// characters (`in_run`).
+    /// Over the second half of a wide character it also blanks the first; in a run of plain characters (`in_run`)
+    /// not in the first column, and only if it is a wide one still.
     pub(super) fn put(&mut self, row: usize, column: usize, character: char, width: u8, in_run: bool) {
         let line = &mut self.lines[row];
         line.used = true;
@@ -118,7 +118,8 @@ impl Grid {
             line.cells[start] = Cell::BLANK;
             start -= 1;
         }
-        if start != column && !in_run {
+        let stays = in_run && (start == 0 || line.cells[start].width < 2);
+        if start != column && !stays {
             line.cells[start] = Cell::BLANK;
         }
         for cell in line.cells[end..].iter_mut().take_while(|cell| cell.is_padding()) {
@@ -130,8 +131,10 @@ impl Grid {
 
     /// Adds a combining character to the character left of a place, if there is one and it has room.
     pub(super) fn combine(&mut self, row: usize, column: usize, mark: char) {
-        let before = self.lines[row].cells[..column].iter_mut().rev();
+        let line = &mut self.lines[row];
+        let before = line.cells[..column].iter_mut().rev();
         let Some(cell) = before.into_iter().find(|cell| !cell.is_padding()) else { return };
+        line.used = true;
         let mut marks = cell.marks.take().map(String::from).unwrap_or_default();
         if cell.character.len_utf8() + marks.len() + mark.len_utf8() <= CELL_BYTES {
             marks.push(mark);
@@ -211,14 +214,30 @@ impl Grid {
         self.clear_rows(top, top + count);
     }
 
-    /// Inserts `count` blanks; the rest of the row moves right, and out.
+    /// Inserts `count` blank rows at `top` as tmux does outside of the scroll region: only the rows that moved
+    /// away leave blanks.
+    pub(super) fn push_lines_down(&mut self, top: usize, count: usize) {
+        let lines = &mut self.lines[top..];
+        let moved = lines.len().saturating_sub(count);
+        for from in (0..moved).rev() {
+            lines[from + count] = std::mem::replace(&mut lines[from], Line::new(self.columns));
+        }
+    }
+
+    /// Inserts `count` blanks; the rest of the row moves right, and out. Only cells that moved away are blanked.
     pub(super) fn insert_cells(&mut self, row: usize, column: usize, count: usize) {
         let line = &mut self.lines[row];
         let cells = &mut line.cells[column..];
+        if cells.len() == 1 {
+            cells[0] = Cell::BLANK;
+            return;
+        }
         let count = count.min(cells.len());
-        line.used |= count < cells.len();
-        cells.rotate_right(count);
-        cells[..count].fill(Cell::BLANK);
+        let moved = cells.len() - count;
+        line.used |= moved > 0;
+        for from in (0..moved).rev() {
+            cells[from + count] = std::mem::replace(&mut cells[from], Cell::BLANK);
+        }
     }
 
     /// Deletes `count` cells; the rest of the row moves left.
@@ -237,6 +256,19 @@ impl Grid {
         for line in &mut self.lines {
             line.cells.fill(Cell { character: 'E', ..Cell::BLANK });
             line.used = true;
+        }
+    }
+
+    /// Asserts that nothing is larger than it may be.
+    #[cfg(test)]
+    pub(super) fn check(&self, rows: usize) {
+        assert_eq!(self.lines.len(), rows);
+        assert!(self.history.len() <= HISTORY);
+        let most = self.columns * CELL_BYTES;
+        assert!(self.history.iter().all(|line| line.len() <= most));
+        for line in self.lines.iter().chain(self.saved.iter().flatten()) {
+            assert_eq!(line.cells.len(), self.columns);
+            assert!(line.text().len() <= most);
         }
     }
 

@@ -1,9 +1,16 @@
 //! Terminals: a PTY, the program in it, and the emulator that reads it.
 
 mod emulator;
+#[cfg(test)]
+mod emulator_tests;
 mod grid;
 mod keys;
+#[cfg(test)]
+mod samples;
 mod screen;
+#[cfg(test)]
+mod tmux_tests;
+mod width;
 
 use crate::connection::{Channel, lock};
 use crate::process::{Launch, Reaper, prepare};

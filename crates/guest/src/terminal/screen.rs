@@ -1,7 +1,7 @@
 //! The terminal's state: cursor, modes, scroll region, and what control functions do to them.
 
 use super::grid::Grid;
-use unicode_width::UnicodeWidthChar as _;
+use super::width::width;
 
 /// What a mode switches.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,9 @@ struct Modes {
 }
 
 const DEFAULT_MODES: Modes = Modes { wrap: true, insert: false, origin: false, cursor_keys: false };
+
+/// Zero width joiner.
+const JOINER: char = '\u{200d}';
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Saved {
@@ -48,6 +51,8 @@ pub(super) struct Screen {
     saved: Saved,
     /// The alternate screen's.
     before_alternate: Option<(usize, usize)>,
+    /// The next character but ASCII joins the one before it.
+    joins: bool,
     /// For REP: what was printed last, if nothing came since.
     last: Option<char>,
 }
@@ -63,6 +68,7 @@ impl Screen {
             modes: DEFAULT_MODES,
             saved: Saved::default(),
             before_alternate: None,
+            joins: false,
             last: None,
         }
     }
@@ -73,6 +79,13 @@ impl Screen {
 
     pub(super) fn application_cursor_keys(&self) -> bool {
         self.modes.cursor_keys
+    }
+
+    #[cfg(test)]
+    pub(super) fn check(&self, columns: usize, rows: usize) {
+        assert_eq!(self.size(), (columns, rows));
+        assert!(self.column <= columns && self.row < rows && self.region.1 < rows, "{self:?}");
+        self.grid.check(rows);
     }
 
     /// Row and column as DSR reports them, from 1.
@@ -95,10 +108,20 @@ impl Screen {
     }
 
     pub(super) fn print(&mut self, character: char) {
-        let Some(width) = character.width() else { return };
-        if width == 0 {
+        let Some(width) = width(character) else { return };
+        if character == JOINER {
             self.last = None;
-            self.grid.combine(self.row, self.column.min(self.columns()), character);
+            self.joins = true;
+            return;
+        }
+        if self.joins && !character.is_ascii() {
+            self.joins = false;
+            self.combine(JOINER);
+            self.combine(character);
+            return;
+        }
+        if width == 0 {
+            self.combine(character);
             return;
         }
         self.last = Some(character).filter(char::is_ascii);
@@ -128,6 +151,12 @@ impl Screen {
             // Without wrapping the last column is written again and again.
             self.column = self.column.min(columns - 1);
         }
+    }
+
+    /// Adds a character to the one before the cursor.
+    fn combine(&mut self, character: char) {
+        self.last = None;
+        self.grid.combine(self.row, self.column.min(self.columns()), character);
     }
 
     /// REP.
@@ -337,7 +366,11 @@ impl Screen {
 
     /// IL.
     pub(super) fn insert_lines(&mut self, count: usize) {
-        self.grid.insert_lines(self.row, self.bottom(), count);
+        if (self.region.0..=self.region.1).contains(&self.row) {
+            self.grid.insert_lines(self.row, self.region.1, count);
+        } else {
+            self.grid.push_lines_down(self.row, count);
+        }
     }
 
     /// DL.
