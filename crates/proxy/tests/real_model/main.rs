@@ -1,5 +1,4 @@
-//! The proxy before a real inference server with a real, very small model (`tests/llama`). Only in full
-//! runs, or when `TRAJGEN_TEST_LLAMA` names the Python that has what `tests/llama/requirements.txt` says.
+//! The proxy before a real inference server with a real, very small model (`tests/llama`).
 
 #[cfg(test)]
 mod calls;
