@@ -194,7 +194,10 @@ impl JobScaffolds {
             return Ok(Self::All(scaffold));
         }
         let mut recorded: Vec<Scaffold> = Vec::new();
-        for scaffold in recorded_agents(result, config).map(scaffold::of_agent) {
+        for scaffold in recorded_agents(result, config)
+            .filter(|name| !scaffold::calls_no_model(name))
+            .map(scaffold::of_agent)
+        {
             if !recorded.contains(&scaffold) {
                 recorded.push(scaffold);
             }
@@ -269,6 +272,10 @@ fn trial(
         .map(|n| n.to_string_lossy().into_owned())
         .ok_or_else(|| crate::dropped::Dropped::new(Reason::NoTaskId, "its config.json has no task.path"))?;
     let text = |pointer: &str| config.pointer(pointer).and_then(Value::as_str);
+    if let Some(agent) = text("/agent/name").filter(|name| scaffold::calls_no_model(name)) {
+        let detail = format!("its agent, {agent}, calls no model");
+        return Err(crate::dropped::Dropped::new(Reason::NoCalls, detail));
+    }
     Ok(Trial {
         scaffold: scaffolds.of_trial(text("/agent/name")),
         model: text("/agent/model_name").map(str::to_owned),

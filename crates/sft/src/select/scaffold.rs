@@ -13,6 +13,11 @@ pub(crate) fn of_agent(name: &str) -> Scaffold {
     }
 }
 
+/// Whether an agent calls no model, and so has nothing to teach.
+pub(crate) fn calls_no_model(agent: &str) -> bool {
+    matches!(agent.trim().to_ascii_lowercase().as_str(), "nop" | "oracle")
+}
+
 /// The scaffold whose agent's name stands in a job's name, if any does.
 pub(crate) fn of_job_name(name: &str) -> Option<Scaffold> {
     const KNOWN: [&str; 7] =

@@ -61,7 +61,8 @@ fn a_job_over_several_agents() {
     small.trajgen(&["run"]).well().says("3 of 3 over, 0 errored").says("training data");
     let job = only(&small.path().join("artifacts/jobs"));
     let evals = &read_json(&job.join("result.json"))["stats"]["evals"];
-    let keys: Vec<_> = evals.as_object().unwrap().keys().collect();
+    let mut keys: Vec<_> = evals.as_object().unwrap().keys().collect();
+    keys.sort();
     assert_eq!(keys, ["nop__mini", "oracle__mini", "terminus-2__model__mini"]);
     let ledger = read_yaml(&small.path().join("artifacts/consumption_ledger.yaml"));
     let entries: Vec<_> =
