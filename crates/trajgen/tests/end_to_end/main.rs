@@ -14,4 +14,5 @@ mod start;
 mod support;
 mod terminal;
 mod tidy;
+mod trial;
 mod validate;
