@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use trajgen_contract::event::{Event, EventLine};
 use trajgen_contract::files::{self, FileError, LineLog};
 use trajgen_contract::layout::JobDir;
+use trajgen_contract::outcome::ErrorType;
 use trajgen_contract::result::{self, JobMeta, JobResult, TrialSummary};
 
 /// How often `result.json` is written while the job runs, at most.
@@ -188,7 +189,11 @@ pub fn listen(
             written = Some(Instant::now());
         }
         if let Some(problem) = &problem {
-            stop.ask(StopLevel::Drain, problem.to_string());
+            let reason = match problem.is_disk_full() {
+                true => format!("{}: {problem}", ErrorType::DiskFullError),
+                false => problem.to_string(),
+            };
+            stop.ask(StopLevel::Drain, reason);
         }
         for watcher in &mut watchers {
             watcher.tick(&board);
