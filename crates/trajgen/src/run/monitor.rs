@@ -208,9 +208,11 @@ fn advice(kind: &str) -> &'static str {
             "The trial used up its disk space; raise `environment.storage_mb` or the task's figure."
         }
         E::EnvironmentLostError => "The environment went away under the trial; look at the host.",
-        E::DiskFullError => "The host's disk is full; make room, then resume.",
+        E::DiskFullError => {
+            "The host's disk was full; make room. `trajgen run --resume` goes on with the job, a later `trajgen run` takes this task again."
+        }
         E::CaptureError => {
-            "A model call could not be recorded, so the trial does not count; look at the disk, then resume."
+            "A model call could not be recorded, so the trial does not count; look at the disk. A later `trajgen run` takes its task again."
         }
         E::CancelledError => "The run was interrupted; resume it.",
         E::VerifierTimeoutError => {
@@ -218,7 +220,9 @@ fn advice(kind: &str) -> &'static str {
         }
         E::AddTestsDirError => "The tests could not be brought into the environment.",
         other => match other.outcome() {
-            Outcome::Model => "The model did not answer; look at `llm_api` and the upstream, then resume.",
+            Outcome::Model => {
+                "The model did not answer; look at `llm_api` and the upstream. `trajgen run --resume` goes on with the job, a later `trajgen run` takes these tasks again."
+            }
             Outcome::Verifier => {
                 "The verifier gave no reward; its output is in `verifier/test-stdout.txt`. The task may need mending."
             }
