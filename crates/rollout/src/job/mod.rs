@@ -14,8 +14,8 @@ pub use book::{LedgerBook, key_of};
 pub use budget::Budget;
 pub use files::write_job_files;
 pub use plan::{
-    Plan, PlanError, Planned, PlannedTrial, Rerun, Selection, TaskDir, agents_of, differences, job_name,
-    left_out, meaning_of, plan, select, specs, trial_name,
+    ExclusionDifferences, Plan, PlanError, Planned, PlannedTrial, Rerun, Selection, TaskDir, agents_of,
+    differences, exclusion_differences, job_name, left_out, meaning_of, plan, select, specs, trial_name,
 };
 pub use queue::{Book, QueueOptions, Queued, run};
 pub use retry::RetryPolicy;

@@ -140,6 +140,9 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
         });
         findings.add("tasks", says);
     }
+    if let Ok(ledger) = &ledger {
+        exclusions(config, ledger, findings);
+    }
     findings.add("ledger", ledger.map(|_| format!("{n} entries")));
     port(config, findings);
     upstream(block, config, findings).await;
@@ -152,6 +155,33 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
             network.verifier_network.map_or_else(|| "loopback only".into(), |n| n.to_string())
         )),
     );
+}
+
+/// A hand-kept list is not needed beside the ledger; where there is one, it may have grown old.
+fn exclusions(config: &trajgen_contract::config::Config, ledger: &Ledger, findings: &mut Findings) {
+    const WHAT: &str = "exclusions";
+    if config.excluded_by_environment().is_empty() {
+        return;
+    }
+    let dataset = config.runtime_info.input.task_source.dataset();
+    let differences = match trajgen_rollout::job::exclusion_differences(config, ledger, dataset) {
+        Ok(differences) => differences,
+        Err(e) => return findings.add(WHAT, Err(Failure::bad_input(e))),
+    };
+    let named = [
+        ("excluded, but not consumed", differences.only_listed),
+        ("consumed, but not in the list (the ledger leaves them out)", differences.only_consumed),
+    ];
+    let parts: Vec<String> = named
+        .iter()
+        .filter(|(_, ids)| !ids.is_empty())
+        .map(|(what, ids)| format!("{what}: {}", ids.join(", ")))
+        .collect();
+    if parts.is_empty() {
+        findings.add(WHAT, Ok("HARBOR_EXCLUDE_TASKS and the ledger agree".into()));
+    } else {
+        findings.warn(WHAT, format!("HARBOR_EXCLUDE_TASKS and the ledger differ; {}", parts.join("; ")));
+    }
 }
 
 fn port(config: &trajgen_contract::config::Config, findings: &mut Findings) {

@@ -54,3 +54,23 @@ fn check_tells_everything_in_one_pass_and_prepares_nothing() {
     assert_ne!(failed.code, 0);
     failed.says("FAIL  upstream");
 }
+
+#[test]
+fn check_compares_the_hand_kept_list_with_the_ledger() {
+    let small = Small::with(&["alpha", "beta"]);
+    let listing = |excluded: &str| {
+        small.configured(&[]);
+        let path = small.path().join("config.yaml");
+        let config = crate::support::read(&path);
+        let extra = format!("environment:\n  extra: {{HARBOR_EXCLUDE_TASKS: \"{excluded}\"}}\n");
+        std::fs::write(&path, config + &extra).unwrap();
+    };
+    listing("beta");
+    small.trajgen(&["run"]).well();
+    let said = small.trajgen(&["check"]).well();
+    said.says("WARN  exclusions").says("excluded, but not consumed: beta; consumed, but not in the list");
+    listing("alph?");
+    small.trajgen(&["check"]).well().says("HARBOR_EXCLUDE_TASKS and the ledger agree");
+    listing("");
+    assert!(!small.trajgen(&["check"]).well().out.contains("exclusions"));
+}
