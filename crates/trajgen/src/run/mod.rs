@@ -136,6 +136,9 @@ async fn run_in_block(args: &Args) -> Result<i32, Failure> {
     let signals = signals::Signals::listen();
     let mut session = Session::begin(&block, &config_path, &loaded.config)?;
     session.job(&work.dir.name());
+    for note in &work.notes {
+        session.log.say(note);
+    }
     terminal::note(format_args!("{} runs job {} ({} trials)", session.id(), work.dir.name(), work.n_open()));
     if let Some(forecast) = &forecast {
         terminal::note(forecast);

@@ -69,6 +69,8 @@ pub struct Work {
     pub environment: EnvironmentArgs,
     /// Whether the job goes on rather than starts.
     pub resumed: bool,
+    /// What its preparation had to say.
+    pub notes: Vec<String>,
     /// Holds the tasks of a dry run.
     _dry: Option<TempDir>,
 }
@@ -140,7 +142,7 @@ impl Work {
         }
         let dataset = input.task_source.dataset().to_owned();
         let tasks_dir = block.tasks(&dataset);
-        let (tasks, dry) = if args.dry_run {
+        let ((tasks, notes), dry) = if args.dry_run {
             let folder =
                 tempfile::tempdir().map_err(FileError::at("create a folder in", &std::env::temp_dir()))?;
             (prepare_dry(args, block, config, &dataset, folder.path())?, Some(folder))
@@ -193,6 +195,7 @@ impl Work {
                     kind,
                     environment,
                     resumed: true,
+                    notes,
                     _dry: dry,
                 };
                 Ok(Found::Work(Box::new(work)))
@@ -219,6 +222,7 @@ impl Work {
                     kind,
                     environment,
                     resumed: false,
+                    notes,
                     _dry: dry,
                 };
                 Ok(Found::Work(Box::new(work)))
@@ -297,13 +301,17 @@ fn prepare(
     config: &Config,
     dataset: &str,
     target: &Path,
-) -> Result<Vec<TaskDir>, Failure> {
+) -> Result<(Vec<TaskDir>, Vec<String>), Failure> {
     let task_source = &config.runtime_info.input.task_source;
     let source = block.root().join(&task_source.dataset_name);
     let options = source::PrepareOptions { overwrite: args.overwrite, strict: args.strict };
     let prepared = source::prepare(task_source.provider, &source, dataset, target, &options)?;
     crate::cmd::prepare::report(&prepared);
-    Ok(prepared.tasks.into_iter().map(|id| TaskDir { path: target.join(&id), id }).collect())
+    let mut notes = vec![format!("{} tasks of '{dataset}' are prepared", prepared.tasks.len())];
+    notes.extend(prepared.warnings.iter().map(|warning| format!("warning: {warning}")));
+    notes.extend(prepared.skipped.iter().map(|skipped| format!("error: {skipped}")));
+    let tasks = prepared.tasks.into_iter().map(|id| TaskDir { path: target.join(&id), id }).collect();
+    Ok((tasks, notes))
 }
 
 /// The tasks that a run would have: those that stand prepared, and copies below `folder` of the others.
@@ -313,9 +321,9 @@ fn prepare_dry(
     config: &Config,
     dataset: &str,
     folder: &Path,
-) -> Result<Vec<TaskDir>, Failure> {
+) -> Result<(Vec<TaskDir>, Vec<String>), Failure> {
     let standing = block.tasks(dataset);
-    let mut tasks = prepare(args, block, config, dataset, &folder.join(dataset))?;
+    let (mut tasks, notes) = prepare(args, block, config, dataset, &folder.join(dataset))?;
     if !args.overwrite {
         for task in &mut tasks {
             let place = standing.join(&task.id);
@@ -324,7 +332,7 @@ fn prepare_dry(
             }
         }
     }
-    Ok(tasks)
+    Ok((tasks, notes))
 }
 
 fn job_to_resume(jobs_dir: &Path, name: &str) -> Result<JobDir, Failure> {

@@ -56,6 +56,10 @@ fn an_invalid_task_is_left_out_or_ends_it() {
     small.trajgen(&["prepare", "--strict"]).with(2).complains("broken");
     small.trajgen(&["run", "--strict"]).with(2).complains("broken");
     small.trajgen(&["run"]).well().says("1 of 1 over");
+    // What people should know of a run stands in its log, too.
+    let log = crate::support::read(&small.path().join("artifacts/archives/run_001/session.log"));
+    assert!(log.contains("1 tasks of 'mini' are prepared"), "{log}");
+    assert!(log.contains("error: task 'broken' is skipped"), "{log}");
 }
 
 fn tar(path: &Path, members: impl Fn(&mut tar::Builder<std::fs::File>)) {

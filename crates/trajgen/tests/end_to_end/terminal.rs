@@ -4,7 +4,7 @@ use crate::support::{Small, command, typing, write};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
@@ -16,8 +16,8 @@ struct Watched {
     last: String,
 }
 
-/// Runs the binary on a terminal of eighty columns.
-fn watch(dir: &Path, args: &[&str]) -> Watched {
+/// Runs the binary on a terminal of eighty columns, at which somebody has typed.
+fn watch(dir: &Path, args: &[&str], typed: &str) -> Watched {
     let (rows, columns) = (50, 80);
     let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&master).unwrap();
@@ -27,13 +27,14 @@ fn watch(dir: &Path, args: &[&str]) -> Watched {
     let slave = File::options().read(true).write(true).open(name).unwrap();
     let mut command = command(dir, args);
     command.env("TERM", "xterm-256color").env_remove("NO_COLOR");
-    command.stdout(slave.try_clone().unwrap()).stderr(slave);
+    command.stdin(slave.try_clone().unwrap()).stdout(slave.try_clone().unwrap()).stderr(slave);
     let mut child = command.spawn().unwrap();
     // The child alone holds the other side now, so that its end is the end of what is read.
     drop(command);
     let mut parser = vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0);
     let mut screens: Vec<String> = Vec::new();
     let mut master = File::from(master);
+    master.write_all(typed.as_bytes()).unwrap();
     let mut buffer = [0; 4096];
     while let Ok(n @ 1..) = master.read(&mut buffer) {
         parser.process(&buffer[..n]);
@@ -79,7 +80,7 @@ fn a_live_view_shows_how_the_job_stands() {
     // Long enough for each trial to be seen.
     model["tracks"][0]["turns"][1]["delay_ms"] = 1500.into();
     small.plays("default", &model);
-    let seen = watch(small.path(), &["run"]);
+    let seen = watch(small.path(), &["run"], "");
     assert_eq!(seen.code, 0, "{}", seen.last);
 
     let figures = figures(&seen.screens);
@@ -132,4 +133,21 @@ fn a_pipe_gets_plain_lines() {
     for field in ["job_dir", "sft_dir", "archive"] {
         assert!(Path::new(report[field].as_str().unwrap()).is_dir(), "{report}");
     }
+}
+
+#[test]
+fn a_purge_asks_twice() {
+    let small = Small::with(&["alpha"]);
+    small.trajgen(&["prepare"]).well();
+    let before = small.tree();
+    for typed in ["n\n", "y\nn\n", "\n"] {
+        let seen = watch(small.path(), &["clean", "--purge"], typed);
+        assert_eq!(seen.code, 2, "{}", seen.last);
+        assert!(seen.last.contains("not confirmed; nothing was removed"), "{}", seen.last);
+        assert_eq!(small.tree(), before);
+    }
+    let seen = watch(small.path(), &["clean", "--purge"], "y\ny\n");
+    assert_eq!(seen.code, 0, "{}", seen.last);
+    assert_eq!(seen.last.matches("[y/N]").count(), 2, "{}", seen.last);
+    assert_eq!(crate::support::names(&small.path().join("artifacts")), [".lock"]);
 }

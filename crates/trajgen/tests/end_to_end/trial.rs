@@ -62,7 +62,7 @@ fn rewards_with_several_keys() {
 #[test]
 fn an_agent_out_of_time_is_graded_on_what_it_left() {
     let small = Small::with(&["alpha"]);
-    small.configured(&[("harbor_job.agent_timeout_sec", "1.5"), ("sft_conversion.instance_status", "all")]);
+    small.configured(&[("harbor_job.agent_timeout_sec", "4"), ("sft_conversion.instance_status", "all")]);
     let mut model = typing(&["touch done"]);
     model["tracks"][0]["turns"][1]["delay_ms"] = 3_600_000.into();
     small.plays("default", &model);
