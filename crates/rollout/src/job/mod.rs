@@ -3,6 +3,7 @@
 mod board;
 mod book;
 mod budget;
+mod exclusions;
 mod files;
 mod plan;
 mod queue;
@@ -12,10 +13,11 @@ mod stop;
 pub use board::{Board, Watcher, listen, mean_reward, sentence};
 pub use book::{LedgerBook, key_of};
 pub use budget::Budget;
+pub use exclusions::{ExclusionDifferences, exclusion_differences};
 pub use files::write_job_files;
 pub use plan::{
-    ExclusionDifferences, Plan, PlanError, Planned, PlannedTrial, Rerun, Selection, TaskDir, agents_of,
-    differences, exclusion_differences, job_name, left_out, meaning_of, plan, select, specs, trial_name,
+    Plan, PlanError, Planned, PlannedTrial, Rerun, Selection, TaskDir, agents_of, differences, job_name,
+    left_out, meaning_of, plan, select, specs, trial_name,
 };
 pub use queue::{Book, QueueOptions, Queued, run};
 pub use retry::RetryPolicy;

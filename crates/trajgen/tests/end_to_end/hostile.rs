@@ -109,6 +109,9 @@ fn links_lead_nowhere() {
     let (_small, trial) = played(&[&link, hosts, &folders], |_| {});
     assert_eq!(tree(outside.path()), before);
     assert_record_is_whole(&trial, 5);
+    // The links were there.
+    let seen = read(&trial.join("agent/trajectory.json"));
+    assert!(seen.contains(&format!("trajectory.json -> {}", target.display())), "{seen}");
     for name in names(&trial.join("agent")).iter().chain(&names(&trial.join("verifier"))) {
         let kind = [trial.join("agent").join(name), trial.join("verifier").join(name)];
         let kind = kind.iter().find_map(|path| std::fs::symlink_metadata(path).ok()).unwrap();
@@ -138,6 +141,9 @@ fn what_the_tests_are_is_not_there_before_grading() {
     );
     let document = read(&trial.join("agent/trajectory.json"));
     assert!(document.contains("searched"), "{document}");
+    for folder in ["/tests", "/solution"] {
+        assert!(document.contains(&format!("cannot access '{folder}': No such file")), "{document}");
+    }
     assert!(!document.contains(secret) && !document.contains("secret.txt"), "{document}");
     assert!(!document.contains(&small.path().display().to_string()));
 }
