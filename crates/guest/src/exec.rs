@@ -37,6 +37,7 @@ fn attempt(reaper: &Reaper, channel: &Arc<Channel>, start: &ExecStart) -> Result
         cwd: start.cwd.as_deref(),
         env: &start.env,
         terminal: false,
+        warden: true,
     })?;
     // The name systemd gives the same idea: every process of one invocation inherits it.
     let invocation = invocation_id();
@@ -50,7 +51,7 @@ fn attempt(reaper: &Reaper, channel: &Arc<Channel>, start: &ExecStart) -> Result
 
     let (events, ended) = mpsc::channel();
     let on_end = events.clone();
-    let spawned = reaper.spawn(&mut command, move |ending| {
+    let spawned = reaper.spawn(&mut command, true, move |ending| {
         // The receiver is only gone when nobody waits for the command any more.
         let _ = on_end.send(Event::Ended(ending));
     });

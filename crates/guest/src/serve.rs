@@ -169,10 +169,10 @@ impl Session {
                 self.close(id);
             }
             Request::Processes => {
-                channel.done(&Reply::Processes { processes: process::processes() });
+                channel.done(&Reply::Processes { processes: process::processes(&self.reaper) });
                 self.close(id);
             }
-            Request::Signal { signal } => self.answer(channel, process::signal_all(signal)),
+            Request::Signal { signal } => self.answer(channel, process::signal_all(&self.reaper, signal)),
             Request::KillAll => self.answer(channel, process::kill_all()),
             Request::TerminalOpen(open) => {
                 self.in_thread(channel, move |session, channel| {

@@ -20,6 +20,18 @@ pub(crate) struct Launch<'a> {
     pub(crate) env: &'a BTreeMap<String, String>,
     /// The new session's controlling terminal is its standard input.
     pub(crate) terminal: bool,
+    /// A [`super::warden`] stands between the helper and the process.
+    pub(crate) warden: bool,
+}
+
+/// Whether an id exists in this user namespace (user_namespaces(7)).
+fn mapped(id: u32, map: &str) -> bool {
+    // Without /proc there is nothing to go by; the system says so itself then.
+    let Ok(text) = std::fs::read_to_string(format!("/proc/self/{map}")) else { return true };
+    text.lines().any(|line| {
+        let fields: Vec<u64> = line.split_ascii_whitespace().filter_map(|field| field.parse().ok()).collect();
+        matches!(fields[..], [first, _, count] if (first..first + count).contains(&u64::from(id)))
+    })
 }
 
 /// A command that starts in a session of its own as the user asked for; its standard streams are still to be set.
@@ -34,6 +46,16 @@ pub(crate) fn prepare(launch: &Launch<'_>) -> Result<Command, Failure> {
         return Err(Failure::new(
             FailureKind::Refused,
             format!("the environment runs as user {}, it cannot run commands as {}", own.0, user.name),
+        ));
+    }
+    if !mapped(user.uid, "uid_map") || user.groups.iter().any(|gid| !mapped(*gid, "gid_map")) {
+        return Err(Failure::new(
+            FailureKind::Refused,
+            format!(
+                "user {} (id {}) or a group of it is none of the ids this environment has, which belongs to an ordinary \
+                 user of the host: run trajgen as root, or use Docker",
+                user.name, user.uid
+            ),
         ));
     }
     let cwd = launch.cwd.unwrap_or("/");
@@ -51,17 +73,24 @@ pub(crate) fn prepare(launch: &Launch<'_>) -> Result<Command, Failure> {
     }
     command.envs(launch.env);
 
+    // With one id nobody can be in other groups, nor be taken out of them.
+    let set_groups = std::fs::read("/proc/self/setgroups").is_ok_and(|may| may.starts_with(b"allow"));
     let groups: Vec<_> = user.groups.iter().map(|gid| rustix::process::Gid::from_raw(*gid)).collect();
     let (uid, gid) = (rustix::process::Uid::from_raw(user.uid), rustix::process::Gid::from_raw(user.gid));
-    let terminal = launch.terminal;
+    let (terminal, warden) = (launch.terminal, launch.warden);
     let before_exec = move || -> io::Result<()> {
+        if warden {
+            super::warden::stand_between()?;
+        }
         rustix::process::setsid()?;
         if terminal {
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
         }
         if become_user {
             // These are the plain system calls: they change this thread, and after a fork there is only one.
-            rustix::thread::set_thread_groups(&groups)?;
+            if set_groups {
+                rustix::thread::set_thread_groups(&groups)?;
+            }
             rustix::thread::set_thread_res_gid(gid, gid, gid)?;
             rustix::thread::set_thread_res_uid(uid, uid, uid)?;
         }

@@ -5,6 +5,7 @@ mod reaper;
 mod table;
 mod tree;
 mod user;
+mod warden;
 
 pub(crate) use launch::{Launch, prepare};
 pub(crate) use reaper::{Ending, Reaper};

@@ -7,9 +7,9 @@
 
 use crate::connection::lock;
 use rustix::process::{Pid, WaitId, WaitIdOptions, WaitOptions};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
 /// How a child ended.
@@ -21,9 +21,15 @@ pub(crate) enum Ending {
 
 type Notify = Box<dyn FnOnce(Ending) + Send>;
 
+struct Child {
+    notify: Notify,
+    /// It is a [`super::warden`].
+    warden: bool,
+}
+
 #[derive(Default)]
 pub(crate) struct Reaper {
-    children: Mutex<HashMap<Pid, Notify>>,
+    children: Mutex<HashMap<Pid, Child>>,
     started: Condvar,
 }
 
@@ -36,18 +42,27 @@ impl Reaper {
         Ok(reaper)
     }
 
-    /// Starts `command`; `notify` is called once, from the reaper's thread, when it ends.
+    /// Starts `command`, behind a warden or not as it was prepared; `notify` is called once, from the reaper's
+    /// thread, when it ends.
     pub(crate) fn spawn(
         &self,
         command: &mut Command,
+        warden: bool,
         notify: impl FnOnce(Ending) + Send + 'static,
-    ) -> io::Result<(Pid, Child)> {
+    ) -> io::Result<(Pid, std::process::Child)> {
         let mut children = lock(&self.children);
         let child = command.spawn()?;
         let pid = Pid::from_child(&child);
-        children.insert(pid, Box::new(notify));
+        children.insert(pid, Child { notify: Box::new(notify), warden });
         self.started.notify_all();
         Ok((pid, child))
+    }
+
+    /// The wardens that stand now.
+    pub(crate) fn wardens(&self) -> HashSet<i32> {
+        let children = lock(&self.children);
+        let wardens = children.iter().filter(|(_, child)| child.warden);
+        wardens.map(|(pid, _)| pid.as_raw_nonzero().get()).collect()
     }
 
     fn run(&self) {
@@ -74,9 +89,9 @@ impl Reaper {
             Some(code) => Ending::Exited(code),
             None => Ending::Signalled(status.terminating_signal().unwrap_or(0)),
         };
-        if let Some(notify) = children.remove(&pid) {
+        if let Some(child) = children.remove(&pid) {
             drop(children);
-            notify(ending);
+            (child.notify)(ending);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Ending processes: one command's tree, or everything.
 
+use super::Reaper;
 use super::table::{Entry, entries};
 use crate::protocol::{Failure, FailureKind, Process};
 use rustix::process::{Pid, Signal, kill_process};
@@ -17,8 +18,8 @@ fn send(entry: &Entry, signal: Signal) {
     let _ = Pid::from_raw(entry.pid).map(|pid| kill_process(pid, signal));
 }
 
-/// Kills the process `root` with all its descendants, also those whose parents have ended: they are
-/// known by their session or by `variable`, which every process of the tree was started with.
+/// Kills the process `root`, a warden, with all its descendants. Should the warden have been ended from inside,
+/// they are known by their session or by `variable`, which every process of the tree was started with.
 ///
 /// The tree is stopped first, until no new member appears, so that none can start another unseen.
 pub(crate) fn kill_tree(root: i32, variable: &str) {
@@ -41,7 +42,9 @@ pub(crate) fn kill_tree(root: i32, variable: &str) {
         if doomed.is_empty() || Instant::now() > deadline {
             return;
         }
-        for entry in &doomed {
+        // The root goes last: it is the warden, to whom orphans come.
+        let all = doomed.iter().all(|entry| entry.pid == root);
+        for entry in doomed.iter().filter(|entry| all || entry.pid != root) {
             send(entry, Signal::KILL);
         }
         std::thread::sleep(LOOK_AGAIN);
@@ -109,18 +112,21 @@ fn descendants(root: i32, all: Vec<Entry>) -> Vec<Entry> {
     all.into_iter().filter(|entry| entry.pid != root && family.contains(&entry.pid)).collect()
 }
 
-/// What runs.
-pub(crate) fn processes() -> Vec<Process> {
-    others().iter().map(|entry| Process { pid: entry.pid, command: entry.command() }).collect()
+/// What runs, wardens left out.
+pub(crate) fn processes(reaper: &Reaper) -> Vec<Process> {
+    let wardens = reaper.wardens();
+    let shown = others().into_iter().filter(|entry| !wardens.contains(&entry.pid));
+    shown.map(|entry| Process { pid: entry.pid, command: entry.command() }).collect()
 }
 
-/// Sends `signal` to everything once.
-pub(crate) fn signal_all(signal: i32) -> Result<(), Failure> {
+/// Sends `signal` to everything once, wardens left out.
+pub(crate) fn signal_all(reaper: &Reaper, signal: i32) -> Result<(), Failure> {
     let signal = Signal::from_named_raw(signal).ok_or_else(|| {
         Failure::new(FailureKind::Refused, format!("{signal} is not the number of a signal"))
     })?;
-    for entry in others() {
-        send(&entry, signal);
+    let wardens = reaper.wardens();
+    for entry in others().iter().filter(|entry| !wardens.contains(&entry.pid)) {
+        send(entry, signal);
     }
     Ok(())
 }

@@ -110,6 +110,7 @@ impl Terminal {
             cwd: request.cwd.as_deref(),
             env: &request.env,
             terminal: true,
+            warden: false,
         })?;
         let failed = |error: io::Error| Failure::system("cannot open a terminal", &error);
         let (master, slave) = open_pty(request).map_err(failed)?;
@@ -125,7 +126,7 @@ impl Terminal {
         });
         let (output, input) = (File::from(master.try_clone().map_err(failed)?), File::from(master));
         let ended = Arc::clone(&terminal);
-        let spawned = reaper.spawn(&mut command, move |_| ended.alive.store(false, Ordering::SeqCst));
+        let spawned = reaper.spawn(&mut command, false, move |_| ended.alive.store(false, Ordering::SeqCst));
         spawned.map_err(|error| {
             let program = request.argv.first().map_or("", String::as_str);
             let kind = match error.kind() {
