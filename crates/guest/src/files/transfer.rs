@@ -29,6 +29,10 @@ fn unpack(channel: &Channel, target: &Path) -> io::Result<u64> {
             return Ok(1);
         }
         fs::create_dir_all(target)?;
+        // A folder that is there stays as it is, also behind a link.
+        if entry.header().entry_type().is_dir() && target.join(&path).is_dir() {
+            continue;
+        }
         // Stays below `target`, also where links were planted, and replaces files instead of writing into them.
         if !entry.unpack_in(target)? {
             return Err(io::Error::new(
