@@ -13,9 +13,9 @@ mod porter;
 mod room;
 mod spec;
 
-pub use porter::porter;
+pub use porter::{porter, tree_size};
 pub use room::process_one;
-pub use spec::{Bind, Door, Layer, Ready, Room, Upper};
+pub use spec::{Bind, Door, Errand, Layer, Ready, Room, Upper};
 
 /// What the porter is called with.
 pub const PORTER: &str = "sandbox";

@@ -5,14 +5,14 @@
 
 use super::{Layer, Room, SandboxError, Upper};
 use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{CWD, StatVfsMountFlags};
+use rustix::fs::{CWD, Mode, OFlags, StatVfsMountFlags};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, MoveMountFlags,
     OpenTreeFlags, UnmountFlags,
 };
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _, symlink};
 use std::path::Path;
 
 const PLAIN: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
@@ -22,7 +22,7 @@ const DATA: MountAttrFlags = PLAIN.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
 /// What of `/proc` shows or changes the whole machine: hidden, or read-only.
-const HIDDEN: [&str; 12] = [
+const HIDDEN: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -33,13 +33,14 @@ const HIDDEN: [&str; 12] = [
     "/proc/scsi",
     "/proc/timer_list",
     "/proc/timer_stats",
+    "/sys/devices/virtual/block",
     "/sys/devices/virtual/powercap",
     "/sys/firmware",
 ];
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Builds the view and moves this process into it.
-pub(super) fn build(room: &Room) -> Result<(), SandboxError> {
+/// Builds the view and moves this process into it. What it returns is the host's socket of the room, if it has one.
+pub(super) fn build(room: &Room) -> Result<Option<OwnedFd>, SandboxError> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(SandboxError::at("cannot part from the host's mounts"))?;
     std::env::set_current_dir(&room.base).map_err(SandboxError::at("cannot enter the cache folder"))?;
@@ -62,6 +63,8 @@ pub(super) fn build(room: &Room) -> Result<(), SandboxError> {
         binds.push((bind.target.as_str(), clone(&bind.source)?));
     }
 
+    let socket = room.socket.as_deref().map(find).transpose()?;
+
     enter(&overlays, &format!("{}/m", room.scratch))?;
     for (target, mount) in overlays.iter().filter(|(target, _)| *target != "/") {
         attach(mount, target)?;
@@ -78,7 +81,13 @@ pub(super) fn build(room: &Room) -> Result<(), SandboxError> {
     for (path, mode) in &room.folders {
         task_folder(path, *mode)?;
     }
-    Ok(())
+    Ok(socket)
+}
+
+/// Remembers a file without opening it: to be mounted its place on the host would be seen in the list of mounts.
+fn find(path: &str) -> Result<OwnedFd, SandboxError> {
+    rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(SandboxError::at(format!("cannot find {path}")))
 }
 
 fn place_upper(upper: &Upper, storage: &str) -> Result<(), SandboxError> {
@@ -106,9 +115,12 @@ fn overlay(layer: &Layer, storage: &str, user: bool) -> Result<OwnedFd, SandboxE
     let lower = layer.lower.join(":");
     let mut options =
         vec![("lowerdir", lower.as_str()), ("upperdir", upper.as_str()), ("workdir", work.as_str())];
-    options.extend([("redirect_dir", "off"), ("index", "off"), ("metacopy", "off")]);
+    options.push(("index", "off"));
     if user {
+        // Switches the other two off as well, and does not want them named.
         options.push(("userxattr", ""));
+    } else {
+        options.extend([("redirect_dir", "off"), ("metacopy", "off")]);
     }
     // Nothing written here must survive the machine: the end need not wait for the disk.
     options.push(("volatile", ""));
@@ -184,6 +196,8 @@ fn build_dev(devices: &[(String, OwnedFd)], many_ids: bool) -> Result<(), Sandbo
     for (path, mount) in devices {
         fs::write(path, []).map_err(SandboxError::at(format!("cannot make {path}")))?;
         attach(mount, path)?;
+        // They are the host's: nobody inside may change their modes or owners. Reading and writing is no change.
+        read_only(path)?;
     }
     for name in ["/dev/pts", "/dev/shm", "/dev/mqueue"] {
         folder(name, 0o755)?;
@@ -255,11 +269,16 @@ fn show(mount: &OwnedFd, target: &str) -> Result<(), SandboxError> {
     read_only(target)
 }
 
-/// Makes the mount at `path` read-only. What was off before stays off: in a user namespace it must.
+/// Makes the mount at `path` read-only, without set-user-id programs, and unless it is a device itself without
+/// devices. What was off before stays off: in a user namespace it must.
 fn read_only(path: &str) -> Result<(), SandboxError> {
     let doing = || format!("cannot make {path} read-only");
     let now = rustix::fs::statvfs(path).map_err(SandboxError::at(doing()))?.f_flag;
-    let mut flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV;
+    let device = fs::metadata(path).map_err(SandboxError::at(doing()))?.file_type().is_char_device();
+    let mut flags = MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID;
+    if !device || now.contains(StatVfsMountFlags::NODEV) {
+        flags |= MountFlags::NODEV;
+    }
     if now.contains(StatVfsMountFlags::NOEXEC) {
         flags |= MountFlags::NOEXEC;
     }

@@ -1,8 +1,9 @@
 //! The process between trajgen and process 1: makes the namespaces, starts process 1, ends with it.
 
-use super::{Door, PROCESS_ONE, Ready, SandboxError, lines};
+use super::{Door, Errand, PROCESS_ONE, Ready, SandboxError, lines};
 use rustix::stdio::{stdin, stdout};
 use rustix::thread::UnshareFlags;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 /// Runs the porter: standard input and output are the connection to trajgen.
@@ -26,10 +27,15 @@ fn run() -> Result<ExitCode, SandboxError> {
         lines::write(stdout(), &Ready::Maps)?;
         let () = lines::read(stdin())?;
     }
-    if let Some(tree) = door.remove {
-        return std::fs::remove_dir_all(&tree)
-            .map(|()| ExitCode::SUCCESS)
-            .map_err(SandboxError::at(format!("cannot remove {tree}")));
+    if let Some(errand) = door.errand {
+        let done = match errand {
+            Errand::Measure(tree) => tree_size(Path::new(&tree)),
+            Errand::Remove(tree) => std::fs::remove_dir_all(&tree)
+                .map(|()| 0)
+                .map_err(SandboxError::at(format!("cannot remove {tree}")))?,
+        };
+        lines::write(stdout(), &Ready::Done(done))?;
+        return Ok(ExitCode::SUCCESS);
     }
     let mut flags = UnshareFlags::NEWNS
         | UnshareFlags::NEWPID
@@ -49,6 +55,21 @@ fn run() -> Result<ExitCode, SandboxError> {
         .map_err(SandboxError::at("cannot start the sandbox's first process"))?;
     let status = child.wait().map_err(SandboxError::at("cannot wait for the sandbox's first process"))?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What a tree takes on the disk, in bytes; what cannot be read is not counted.
+#[must_use]
+pub fn tree_size(folder: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt as _;
+    let mut sum = 0;
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(found) = entry.metadata() else { continue };
+        sum += found.blocks() * 512;
+        if found.is_dir() {
+            sum += tree_size(&entry.path());
+        }
+    }
+    sum
 }
 
 fn unshare(flags: UnshareFlags, what: &str) -> Result<(), SandboxError> {

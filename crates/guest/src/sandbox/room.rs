@@ -2,7 +2,7 @@
 
 use super::{Ready, Room, SandboxError, confine, lines, mounts, network};
 use rustix::process::{Resource, Rlimit, Signal};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 
 /// Runs process 1 over `input` and `output` until trajgen closes them.
@@ -11,9 +11,12 @@ use std::path::Path;
 /// The room cannot be built; trajgen has then been told why over `output`.
 pub fn process_one(input: OwnedFd, output: OwnedFd) -> std::io::Result<()> {
     match build(&input) {
-        Ok(pid) => {
-            lines::write(&output, &Ready::Pid(pid)).map_err(std::io::Error::other)?;
-            crate::serve(input, output)
+        Ok((pid, found)) => {
+            let socket = found.as_ref().map(|found| format!("/proc/self/fd/{}", found.as_raw_fd()));
+            lines::write(&output, &Ready::Closed { pid, socket }).map_err(std::io::Error::other)?;
+            let served = crate::serve(input, output);
+            drop(found);
+            served
         }
         Err(error) => {
             // When trajgen is gone there is nobody to tell.
@@ -23,7 +26,8 @@ pub fn process_one(input: OwnedFd, output: OwnedFd) -> std::io::Result<()> {
     }
 }
 
-fn build(input: &OwnedFd) -> Result<i32, SandboxError> {
+/// Process 1's number on the host, and the host's socket.
+fn build(input: &OwnedFd) -> Result<(i32, Option<OwnedFd>), SandboxError> {
     die_with_the_porter()?;
     let room: Room = lines::read(input)?;
     let pid = own_number_outside()?;
@@ -32,14 +36,14 @@ fn build(input: &OwnedFd) -> Result<i32, SandboxError> {
     if room.network {
         network::loopback_up().map_err(SandboxError::at("cannot bring up the loopback network"))?;
     }
-    mounts::build(&room)?;
+    let socket = mounts::build(&room)?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     limit(&room)?;
     confine::drop_capabilities(!room.network)?;
     confine::filter_system_calls()?;
     // A change of credentials clears it.
     die_with_the_porter()?;
-    Ok(pid)
+    Ok((pid, socket))
 }
 
 fn die_with_the_porter() -> Result<(), SandboxError> {

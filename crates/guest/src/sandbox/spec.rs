@@ -9,8 +9,18 @@ pub struct Door {
     pub user: bool,
     /// A network namespace of its own, with nothing but loopback; else the host's network.
     pub network: bool,
-    /// Nothing but removing this tree, which has owners that only the user namespace knows.
-    pub remove: Option<String>,
+    /// Nothing but this.
+    pub errand: Option<Errand>,
+}
+
+/// Something done to an absolute path whose owners only the user namespace knows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Errand {
+    /// The tree is removed.
+    Remove(String),
+    /// The porter says what the tree takes on the disk.
+    Measure(String),
 }
 
 /// trajgen to process 1: what the room looks like. Paths are relative to [`Room::base`] unless absolute.
@@ -26,6 +36,8 @@ pub struct Room {
     pub layers: Vec<Layer>,
     /// What of the host is shown as it is, read-only.
     pub binds: Vec<Bind>,
+    /// A Unix socket of the host to connect to, absolute; inside it has no path.
+    pub socket: Option<String>,
     /// In a user namespace.
     pub user: bool,
     /// Ids other than 0 are mapped.
@@ -76,8 +88,15 @@ pub struct Bind {
 pub enum Ready {
     /// The porter has its user namespace and waits for the maps.
     Maps,
-    /// The room is closed; what follows is the helper's protocol. Process 1's number on the host.
-    Pid(i32),
+    /// The room is closed; what follows is the helper's protocol.
+    Closed {
+        /// Process 1's number on the host.
+        pid: i32,
+        /// What process 1, and it alone, connects to for [`Room::socket`].
+        socket: Option<String>,
+    },
+    /// The errand is done; what was measured.
+    Done(u64),
     /// What went wrong.
     Failed(String),
 }

@@ -9,11 +9,12 @@ use rustix::fd::{AsRawFd as _, OwnedFd};
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::Serialize;
 use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use trajgen_guest::sandbox::{Door, PORTER, Ready, Room};
+use trajgen_guest::sandbox::{Door, Errand, PORTER, Ready, Room, tree_size};
 
 /// The kernel needs no more to end processes that have been killed.
 const END_LIMIT: Duration = Duration::from_secs(20);
@@ -49,8 +50,24 @@ impl Program {
         format!("/proc/self/fd/{}", self.0.as_raw_fd())
     }
 
-    /// Removes a tree that has owners of a sandbox's user namespace, from within such a one.
-    pub(super) fn remove(&self, maps: &Maps, tree: &std::path::Path) -> io::Result<()> {
+    /// Removes a tree that a sandbox has written.
+    pub(super) fn remove(&self, maps: Option<&Maps>, tree: &Path) -> io::Result<()> {
+        match (super::scratch::remove(tree), maps.filter(|maps| maps.many())) {
+            (Err(_), Some(maps)) => self.run(maps, Errand::Remove(path(tree))).map(drop),
+            (result, _) => result,
+        }
+    }
+
+    /// What a tree that a sandbox writes takes on the disk, in bytes.
+    pub(super) fn measure(&self, maps: Option<&Maps>, tree: &Path) -> io::Result<u64> {
+        match maps.filter(|maps| maps.many()) {
+            Some(maps) => self.run(maps, Errand::Measure(path(tree))),
+            None => Ok(tree_size(tree)),
+        }
+    }
+
+    /// Runs an errand on a tree with owners of a sandbox's user namespace, from within such a one.
+    fn run(&self, maps: &Maps, errand: Errand) -> io::Result<u64> {
         use std::io::{BufRead as _, BufReader, Read as _};
         let mut porter = std::process::Command::new(self.path())
             .arg(PORTER)
@@ -64,7 +81,7 @@ impl Program {
             return Err(io::Error::other("the sandbox's helper has no streams"));
         };
         let mut output = BufReader::new(output).take(MAX_ANSWER);
-        let door = Door { user: true, network: false, remove: Some(tree.to_string_lossy().into_owned()) };
+        let door = Door { user: true, network: false, errand: Some(errand) };
         serde_json::to_writer(&input, &door)?;
         input.write_all(b"\n")?;
         let mut line = String::new();
@@ -75,12 +92,13 @@ impl Program {
         };
         // Without its input the helper ends.
         drop(input);
-        let status = porter.wait()?;
-        mapped?;
-        if status.success() {
-            Ok(())
-        } else {
-            Err(io::Error::other(format!("the sandbox's helper: {status}")))
+        line.clear();
+        let answer = output.read_line(&mut line);
+        porter.wait()?;
+        mapped.and(answer)?;
+        match serde_json::from_str(&line)? {
+            Ready::Done(bytes) => Ok(bytes),
+            other => Err(io::Error::other(unexpected(other))),
         }
     }
 }
@@ -90,6 +108,8 @@ pub(super) struct Running {
     porter: Child,
     first: OwnedFd,
     first_pid: i32,
+    /// Where the helper finds the room's socket.
+    socket: Option<String>,
     guest: Guest,
 }
 
@@ -120,7 +140,7 @@ impl Running {
         if let Some(group) = group {
             group.admit(number).map_err(|e| lost("cannot put the sandbox into its control group", &e))?;
         }
-        send(&mut input, &Door { user: maps.is_some(), network: room.network, remove: None }).await?;
+        send(&mut input, &Door { user: maps.is_some(), network: room.network, errand: None }).await?;
         if let Some(maps) = maps {
             match receive(&mut output).await? {
                 Ready::Maps => {}
@@ -135,8 +155,8 @@ impl Running {
             send(&mut input, &()).await?;
         }
         send(&mut input, room).await?;
-        let first_pid = match receive(&mut output).await? {
-            Ready::Pid(pid) => pid,
+        let (first_pid, socket) = match receive(&mut output).await? {
+            Ready::Closed { pid, socket } => (pid, socket),
             other => return Err(unexpected(other)),
         };
         let first = Pid::from_raw(first_pid)
@@ -144,11 +164,16 @@ impl Running {
             .and_then(|pid| rustix::process::pidfd_open(pid, PidfdFlags::empty()))
             .map_err(|e| lost("cannot find the sandbox's first process", &e.into()))?;
         let guest = Guest::connect(output, input, defaults).await?;
-        Ok(Self { porter, first, first_pid, guest })
+        Ok(Self { porter, first, first_pid, socket, guest })
     }
 
     pub(super) fn guest(&self) -> &Guest {
         &self.guest
+    }
+
+    /// Where the helper finds [`Room::socket`].
+    pub(super) fn socket(&self) -> Option<&str> {
+        self.socket.as_deref()
     }
 
     /// The first process's number on the host.
@@ -184,10 +209,16 @@ impl Drop for Running {
     }
 }
 
+fn path(tree: &Path) -> String {
+    tree.to_string_lossy().into_owned()
+}
+
 fn unexpected(ready: Ready) -> EnvironmentError {
     match ready {
         Ready::Failed(why) => failed(&format!("the sandbox could not be set up: {why}")),
-        Ready::Maps | Ready::Pid(_) => failed("the sandbox's helper answered out of turn"),
+        Ready::Maps | Ready::Closed { .. } | Ready::Done(_) => {
+            failed("the sandbox's helper answered out of turn")
+        }
     }
 }
 

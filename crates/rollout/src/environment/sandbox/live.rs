@@ -91,6 +91,8 @@ impl SandboxProvider {
             processes: self.cgroups.is_none().then_some(plan.limits.pids),
             storage: plan.storage.filter(|_| !placed.enforced),
             folder: leftovers.scratch.clone().unwrap_or_default().join("s"),
+            program: Arc::clone(&self.program),
+            maps: self.maps.clone(),
         };
         let watch = Watch::start(watched, running.guest().clone());
         Ok(Live {
@@ -104,22 +106,17 @@ impl SandboxProvider {
 
     fn room(&self, plan: &Plan<'_>, name: &str, upper: Upper) -> Room {
         let shown = self.userland.toolchains.iter().flat_map(|t| t.shown.iter());
-        let mut binds: Vec<Bind> = shown
+        let binds: Vec<Bind> = shown
             .filter_map(|path| path.to_str())
             .map(|path| Bind { source: path.to_owned(), target: path.to_owned() })
             .collect();
-        if let Some(socket) = plan.socket {
-            binds.push(Bind {
-                source: socket.to_string_lossy().into_owned(),
-                target: super::PROXY_SOCKET.to_owned(),
-            });
-        }
         Room {
             base: self.cache.to_string_lossy().into_owned(),
             scratch: format!("{SCRATCH}/{name}"),
             upper,
             layers: self.userland.layers(&self.cache, super::IMAGES, plan.image),
             binds,
+            socket: plan.socket.map(|socket| socket.to_string_lossy().into_owned()),
             user: self.maps.is_some(),
             many_ids: self.maps.as_ref().is_none_or(Maps::many),
             network: plan.network != Network::Public,
@@ -132,6 +129,14 @@ impl SandboxProvider {
 impl Live {
     pub(super) fn guest(&self) -> &Guest {
         self.running.guest()
+    }
+
+    /// Opens a port inside that leads to the plan's socket, if it has one; says which.
+    pub(super) async fn forward(&self) -> Result<Option<u16>, EnvironmentError> {
+        match self.running.socket() {
+            Some(socket) => self.guest().forward(0, socket).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// The sandbox's folder on the host.
@@ -225,10 +230,7 @@ impl Leftovers {
     }
 
     fn remove_folder(&self, folder: &Path) -> io::Result<()> {
-        match (scratch::remove(folder), self.maps.as_ref().filter(|maps| maps.many())) {
-            (Err(_), Some(maps)) => self.program.remove(maps, folder),
-            (result, _) => result,
-        }
+        self.program.remove(self.maps.as_ref(), folder)
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! What it guarantees and what it does not: `docs/design/sandbox.md`.
 
+mod build;
 mod cgroup;
 mod context;
 mod dockerfile;
@@ -37,8 +38,6 @@ use userland::Userland;
 /// Where images and the base lie in the cache, and where scratch folders do.
 const IMAGES: &str = "sandbox";
 const SCRATCH: &str = "scratch";
-/// Where the proxy's socket is seen inside.
-const PROXY_SOCKET: &str = "/run/trajgen/proxy.sock";
 const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Processes and threads of a build, which the task says nothing about.
 const BUILD_PIDS: u64 = 4096;
@@ -127,7 +126,8 @@ impl SandboxProvider {
 
     /// Nothing of the block or of a task may be in what sandboxes see.
     fn check_hidden(&self, what: &str, path: &Path) -> Result<(), EnvironmentError> {
-        match userland::seen_below(&self.userland, path) {
+        let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        match userland::seen_below(&self.userland, &path) {
             None => Ok(()),
             Some(seen) => Err(EnvironmentError::new(
                 ErrorType::EnvironmentBuildError,
@@ -137,6 +137,11 @@ impl SandboxProvider {
                 ),
             )),
         }
+    }
+
+    /// Removes a tree that a sandbox has written.
+    fn remove(&self, tree: &Path) -> io::Result<()> {
+        self.program.remove(self.maps.as_ref(), tree)
     }
 
     /// What commands see beside what the image and the task say.
@@ -226,16 +231,18 @@ impl EnvironmentProvider for SandboxProvider {
             // Without a Dockerfile the folder's files are what the workdir starts with.
             live.guest().upload(&spec.context, &workdir).await?;
         }
-        let proxy_url = match socket {
-            Some(_) => Some(format!("http://127.0.0.1:{}", live.guest().forward(0, PROXY_SOCKET).await?)),
-            None => None,
-        };
+        let proxy_url = live.forward().await?.map(|port| format!("http://127.0.0.1:{port}"));
         Ok(Box::new(Sandbox::new(live, workdir, proxy_url)))
     }
 
     async fn sweep(&self) -> Result<usize, EnvironmentError> {
-        let swept = scratch::sweep(&self.cache.join(SCRATCH))
-            .map_err(|e| lost("cannot sweep the scratch folder", &e))?;
-        Ok(swept + self.cgroups.as_ref().map_or(0, Cgroups::sweep))
+        // First the groups: what still runs in them is ended.
+        let groups = self.cgroups.as_ref().map_or(0, Cgroups::sweep);
+        let mut swept = 0;
+        for folder in [SCRATCH, IMAGES] {
+            swept += scratch::sweep(&self.cache.join(folder), &|tree| self.remove(tree))
+                .map_err(|e| lost(&format!("cannot sweep the folder {folder} of the cache"), &e))?;
+        }
+        Ok(swept + groups)
     }
 }

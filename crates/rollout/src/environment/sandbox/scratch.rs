@@ -21,8 +21,9 @@ impl Owner {
         Ok(Self { pid, started })
     }
 
-    /// The owner of something called `<prefix><pid>-<start>-…`.
+    /// The owner of something called `<pid>-<start>-…`, or `.<what>-<pid>-<start>-…` while it is being made.
     pub(super) fn of(name: &str) -> Option<Self> {
+        let name = name.strip_prefix('.').map_or(Some(name), |name| Some(name.split_once('-')?.1))?;
         let mut fields = name.split('-');
         let pid = fields.next()?.parse().ok()?;
         Some(Self { pid, started: fields.next()?.parse().ok()? })
@@ -85,9 +86,10 @@ fn open_up(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes the folders of owners that are dead; says how many there were.
-pub(super) fn sweep(root: &Path) -> io::Result<usize> {
+/// Removes the folders of owners that are dead, by `remove`; says how many there were.
+pub(super) fn sweep(root: &Path, remove: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<usize> {
     let mut swept = 0;
+    let mut result = Ok(());
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
@@ -98,11 +100,14 @@ pub(super) fn sweep(root: &Path) -> io::Result<usize> {
         let name = entry.file_name();
         let dead = name.to_str().and_then(Owner::of).is_some_and(|owner| !owner.lives());
         if dead {
-            remove(&entry.path())?;
-            swept += 1;
+            // One that cannot be removed must not keep the others.
+            match remove(&entry.path()) {
+                Ok(()) => swept += 1,
+                Err(error) => result = result.and(Err(error)),
+            }
         }
     }
-    Ok(swept)
+    result.map(|()| swept)
 }
 
 #[cfg(test)]
@@ -119,7 +124,7 @@ mod tests {
         child.wait().unwrap();
         make(dir.path(), &dead).unwrap();
         fs::write(dir.path().join("not-ours"), "").unwrap();
-        assert_eq!(sweep(dir.path()).unwrap(), 1);
+        assert_eq!(sweep(dir.path(), &remove).unwrap(), 1);
         assert!(dir.path().join(own).exists());
         assert!(!dir.path().join(dead).exists());
         assert!(dir.path().join("not-ours").exists());
@@ -131,6 +136,10 @@ mod tests {
         assert_eq!(Owner::of(&own.fresh_name()), Some(own));
         assert!(own.lives());
         assert_ne!(own.fresh_name(), own.fresh_name());
-        assert_eq!(Owner::of("base"), None);
+        assert_eq!(Owner::of(&format!(".image-{}", own.fresh_name())), Some(own));
+        assert_eq!(
+            (Owner::of("base"), Owner::of("base-0123456789abcdef"), Owner::of(".x")),
+            (None, None, None)
+        );
     }
 }

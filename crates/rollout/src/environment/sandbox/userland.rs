@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use trajgen_guest::sandbox::Layer;
 
 /// Changes whenever what this module makes does.
-const FORMAT: &str = "1";
+const FORMAT: &str = "2";
 
 /// Files and folders of `/etc` that programs need. Whatever is not named stays out.
 const ETC: &[&str] = &[
@@ -30,7 +30,6 @@ const ETC: &[&str] = &[
     "group",
     "groff",
     "host.conf",
-    "hosts",
     "inputrc",
     "issue",
     "java",
@@ -62,6 +61,7 @@ const ETC: &[&str] = &[
     "python3",
     "resolv.conf",
     "rpc",
+    "security",
     "services",
     "shells",
     "skel",
@@ -118,6 +118,12 @@ const FOLDERS: &[(&str, u32)] = &[
     ("etc/profile.d", 0o755),
 ];
 
+const HOSTS: &str = "\
+127.0.0.1 localhost
+::1 localhost ip6-localhost ip6-loopback
+127.0.1.1 sandbox
+";
+
 /// Top-level folders that are links into `/usr` on current systems, folders of their own on older ones.
 const TOP: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
@@ -154,7 +160,8 @@ impl Userland {
         let base_name = format!("base-{fingerprint}");
         let base = cache.join(&base_name);
         if !base.is_dir() {
-            let work = tempfile::Builder::new().prefix(".base-").tempdir_in(cache)?;
+            let prefix = format!(".base-{}-", super::scratch::Owner::this()?.fresh_name());
+            let work = tempfile::Builder::new().prefix(&prefix).tempdir_in(cache)?;
             // The folder is the root that is seen inside.
             fs::set_permissions(work.path(), fs::Permissions::from_mode(0o755))?;
             make(work.path(), &toolchains)?;
@@ -251,8 +258,13 @@ fn make_etc(etc: &Path, toolchains: &[Toolchain]) -> io::Result<()> {
     // root inside cannot become the user that apt drops to when only few ids are mapped, nor need it.
     fs::write(etc.join("apt/apt.conf.d/00sandbox"), "APT::Sandbox::User \"root\";\n")?;
     fs::write(etc.join("hostname"), "sandbox\n")?;
-    let hosts = fs::read_to_string(etc.join("hosts")).unwrap_or_else(|_| "127.0.0.1 localhost\n".into());
-    fs::write(etc.join("hosts"), format!("{}\n127.0.1.1 sandbox\n", hosts.trim_end()))?;
+    // The host's own holds its name.
+    fs::write(etc.join("hosts"), HOSTS)?;
+    for (from, to) in [("passwd", "shadow"), ("group", "gshadow")] {
+        let accounts = fs::read_to_string(etc.join(from)).unwrap_or_default();
+        fs::write(etc.join(to), without_passwords(&accounts, to))?;
+        fs::set_permissions(etc.join(to), fs::Permissions::from_mode(0o600))?;
+    }
     fs::write(etc.join("mtab"), "")?;
     fs::remove_file(etc.join("mtab"))?;
     symlink("/proc/self/mounts", etc.join("mtab"))?;
@@ -263,6 +275,13 @@ fn make_etc(etc: &Path, toolchains: &[Toolchain]) -> io::Result<()> {
         fs::write(etc.join("profile.d/toolchains.sh"), line)?;
     }
     Ok(())
+}
+
+/// The accounts' passwords, of which nobody has one: programs that make or change accounts need the file.
+fn without_passwords(accounts: &str, file: &str) -> String {
+    let rest = if file == "shadow" { "*:19000:0:99999:7:::" } else { "*::" };
+    let names = accounts.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name);
+    names.map(|name| format!("{name}:{rest}\n")).collect()
 }
 
 /// Copies what everybody on the host may read. A link that leads out of what is seen inside is replaced by its

@@ -1,12 +1,14 @@
 //! Limits where the kernel does not enforce them: a task that looks, and kills what is over.
 
+use super::launch::Program;
 use super::live::storage_limit;
+use super::maps::Maps;
 use crate::environment::EnvironmentError;
 use crate::guest::Guest;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -27,6 +29,9 @@ pub(super) struct Watched {
     /// Bytes of files below the folder.
     pub(super) storage: Option<u64>,
     pub(super) folder: PathBuf,
+    /// What measures them.
+    pub(super) program: Arc<Program>,
+    pub(super) maps: Option<Maps>,
 }
 
 /// The task; it ends when this is dropped.
@@ -59,13 +64,14 @@ impl Watch {
                 match verdict {
                     Verdict::Fine => {}
                     Verdict::TooMany => drop(guest.kill_all().await),
-                    Verdict::Over(error) => {
-                        if error.kind == ErrorType::StorageLimitError {
-                            // A sandbox that is lost already needs no killing.
-                            drop(guest.kill_all().await);
-                        }
-                        // Only the first counts.
+                    Verdict::Over(error, doomed) => {
+                        // Told first: who sees a process end may ask why. Only the first limit counts.
                         let _ = tell.set((error.kind, error.message));
+                        match doomed {
+                            // It may just have ended by itself, as the sandbox may.
+                            Some(pid) => drop(kill_process(pid, Signal::KILL)),
+                            None => drop(guest.kill_all().await),
+                        }
                     }
                 }
             }
@@ -83,7 +89,8 @@ enum Verdict {
     Fine,
     /// More processes than may be: all are ended.
     TooMany,
-    Over(EnvironmentError),
+    /// A limit was broken: this process is ended, or all are.
+    Over(EnvironmentError, Option<Pid>),
 }
 
 struct Process {
@@ -104,20 +111,22 @@ impl Watched {
             let used = inside.iter().map(|p| p.memory).sum::<u64>();
             let biggest = inside.iter().max_by_key(|p| p.memory);
             if let (Some(limit), Some(biggest)) = (self.memory.filter(|limit| used > *limit), biggest) {
-                // As the kernel does when memory runs out. It may just have ended by itself.
-                let _ = Pid::from_raw(biggest.pid).map(|pid| kill_process(pid, Signal::KILL));
-                return Verdict::Over(EnvironmentError::new(
+                let error = EnvironmentError::new(
                     ErrorType::OutOfMemoryError,
                     format!(
                         "the sandbox ran out of its memory of {} MiB: its biggest process was killed; give the task \
                          more with memory_mb",
                         limit >> 20
                     ),
-                ));
+                );
+                // As the kernel does when memory runs out.
+                return Verdict::Over(error, Pid::from_raw(biggest.pid));
             }
         }
-        match self.storage.filter(|limit| files && size(&self.folder) > *limit) {
-            Some(limit) => Verdict::Over(storage_limit(limit)),
+        // One that cannot be measured now is measured again soon.
+        let size = || self.program.measure(self.maps.as_ref(), &self.folder).unwrap_or(0);
+        match self.storage.filter(|limit| files && size() > *limit) {
+            Some(limit) => Verdict::Over(storage_limit(limit), None),
             None => Verdict::Fine,
         }
     }
@@ -162,20 +171,6 @@ fn descendants(first: i32, all: Vec<Process>) -> Vec<Process> {
         false
     };
     all.into_iter().filter(|process| inside(process)).collect()
-}
-
-/// What a tree takes on the disk; what cannot be read is not counted.
-fn size(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
-    let mut sum = 0;
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let Ok(found) = entry.metadata() else { continue };
-        sum += found.blocks() * 512;
-        if found.is_dir() {
-            sum += size(&entry.path());
-        }
-    }
-    sum
 }
 
 #[cfg(test)]

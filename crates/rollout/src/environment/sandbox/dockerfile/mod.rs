@@ -67,6 +67,8 @@ pub(super) enum Run {
     Shell(String),
     /// Program and arguments.
     Exec(Vec<String>),
+    /// A program whose first line names its interpreter.
+    Script(String),
 }
 
 impl DockerfileError {
@@ -186,7 +188,8 @@ fn run(rest: &str, heredoc: Option<&str>) -> Result<Run, String> {
         return Err(format!("RUN --{name} cannot be done by the sandbox: use Docker"));
     }
     if let Some(body) = heredoc {
-        return Ok(Run::Shell(body.to_owned()));
+        let body = body.to_owned();
+        return Ok(if body.starts_with("#!") { Run::Script(body) } else { Run::Shell(body) });
     }
     match json(rest) {
         Some(argv) if !argv.is_empty() => Ok(Run::Exec(argv)),
@@ -225,7 +228,7 @@ fn transfer(name: &str, rest: &str) -> Result<Transfer, String> {
         target.ok_or_else(|| format!("{name} takes at least one source and a target, found: {rest}"))?;
     if let Some(source) = paths.iter().find(|source| source.contains("://") || source.starts_with("git@")) {
         return Err(format!(
-            "{name} {source} takes from the network, which the sandbox does not: use RUN with a download, or Docker"
+            "{name} {source} takes from the network, which the sandbox does not: use RUN with a download, or use Docker"
         ));
     }
     Ok(Transfer { add: name == "ADD", sources: paths, target, chown, chmod, json: is_json })
