@@ -32,6 +32,11 @@ need mke2fs e2fsprogs
 need python3 python3
 # Debian keeps what venv needs in a package of its own.
 python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
+need newuidmap uidmap
+need setpriv util-linux
+need perl perl-base
+need xz xz-utils
+need hostname hostname
 
 # python_from VERSION: prints a Python of at least 3.VERSION, from the PATH, pyenv or uv.
 python_from() {
