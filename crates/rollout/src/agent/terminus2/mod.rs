@@ -1,7 +1,7 @@
 //! terminus-2: drives a terminal by keystrokes that the model writes as JSON.
 //!
-//! The loop is in [`turns`], what a reply means in [`parser`], what is shown of the terminal in
-//! [`screen`], what happens when the conversation grows too long in [`context`]. See
+//! The loop is in `turns`, what a reply means in `parser`, what is shown of the terminal in
+//! `screen`, what happens when the conversation grows too long in `context`. See
 //! `docs/design/terminus2.md`.
 
 mod context;
