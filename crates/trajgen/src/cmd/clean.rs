@@ -3,7 +3,9 @@
 use crate::block::{self, BlockArgs};
 use crate::exit::Failure;
 use crate::terminal;
+use std::ffi::OsStr;
 use std::io::{BufRead, IsTerminal};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use trajgen_contract::files::FileError;
 use trajgen_contract::layout::Block;
@@ -77,7 +79,7 @@ fn generated(block: &Block) -> Vec<PathBuf> {
 
 /// Everything below `artifacts/` that is not tracked by git and holds nothing tracked.
 fn purge_targets(block: &Block) -> Result<Vec<PathBuf>, Failure> {
-    let tracked = tracked_by_git(block);
+    let tracked = tracked_by_git(block)?;
     let mut targets = Vec::new();
     collect(&block.artifacts(), &tracked, &mut targets)?;
     targets.retain(|path| path != &block.lock());
@@ -105,15 +107,29 @@ fn collect(folder: &Path, tracked: &[PathBuf], targets: &mut Vec<PathBuf>) -> Re
     Ok(())
 }
 
-fn tracked_by_git(block: &Block) -> Vec<PathBuf> {
+/// What git tracks below `artifacts/`. A checkout whose list git does not give is an error: nothing would be safe there.
+fn tracked_by_git(block: &Block) -> Result<Vec<PathBuf>, Failure> {
     let listed = std::process::Command::new("git")
         .arg("-C")
         .arg(block.root())
         .args(["ls-files", "-z", "artifacts"])
         .output();
-    let Ok(listed) = listed else { return Vec::new() };
-    let text = String::from_utf8_lossy(&listed.stdout);
-    text.split('\0').filter(|p| !p.is_empty()).map(|p| block.root().join(p)).collect()
+    let problem = match listed {
+        Ok(listed) if listed.status.success() => {
+            let paths = listed.stdout.split(|&b| b == 0).filter(|path| !path.is_empty());
+            return Ok(paths.map(|path| block.root().join(OsStr::from_bytes(path))).collect());
+        }
+        Ok(listed) => String::from_utf8_lossy(&listed.stderr).trim().to_owned(),
+        Err(e) => format!("git cannot be run: {e}"),
+    };
+    let checkout = block.root().ancestors().find(|folder| folder.join(".git").symlink_metadata().is_ok());
+    match checkout {
+        None => Ok(Vec::new()),
+        Some(checkout) => Err(Failure::missing(format!(
+            "{} is a git checkout, and git does not say what it tracks there; nothing was removed: {problem}",
+            checkout.display()
+        ))),
+    }
 }
 
 fn remove(path: &Path) -> Result<(), Failure> {

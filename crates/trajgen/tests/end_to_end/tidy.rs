@@ -1,6 +1,6 @@
 //! `clean`: what can be made again goes, what was paid for stays.
 
-use crate::support::{Small, names, tree, write};
+use crate::support::{Small, command, names, tree, write};
 use serde_json::json;
 use std::process::Command;
 
@@ -78,6 +78,39 @@ fn a_purge_keeps_what_git_tracks() {
         ["README.md: kept", "tasks/", "tasks/mini/", "tasks/mini/alpha/", "tasks/mini/alpha/kept.txt: kept"]
     );
     assert!(small.path().join("config.yaml").is_file() && small.source().is_dir());
+}
+
+#[test]
+fn nothing_is_purged_when_git_does_not_say_what_it_tracks() {
+    let small = Small::with(&["alpha"]);
+    write(&small.path().join("artifacts/README.md"), "tracked");
+    git(&small, &["init", "-q"]);
+    git(&small, &["add", "-f", "artifacts/README.md"]);
+    let before = tree(&small.path().join("artifacts"));
+    let left = || {
+        let entries = tree(&small.path().join("artifacts"));
+        entries.into_iter().filter(|entry| !entry.starts_with(".lock")).collect::<Vec<_>>()
+    };
+
+    // There is no git.
+    let nowhere = tempfile::tempdir().unwrap();
+    for args in [&["clean", "--purge", "--yes"][..], &["clean", "--purge", "--dry-run"]] {
+        let ended = command(small.path(), args).env("PATH", nowhere.path()).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(3), "{said}");
+        assert!(said.contains("nothing was removed: git cannot be run"), "{said}");
+        assert_eq!(left(), before);
+    }
+    // It fails.
+    write(&small.path().join(".git/config"), "[core\n");
+    let refused = small.trajgen(&["clean", "--purge", "--yes"]).with(3);
+    refused.complains("nothing was removed: fatal: bad config");
+    assert_eq!(left(), before);
+
+    // Without a checkout there is nothing to ask git for.
+    std::fs::remove_dir_all(small.path().join(".git")).unwrap();
+    small.trajgen(&["clean", "--purge", "--yes"]).well().says("removed artifacts/README.md");
+    assert_eq!(left(), [""; 0]);
 }
 
 #[test]
