@@ -34,5 +34,5 @@ pub use options::{
     ConvertOptions, ExcludeList, InstanceStatus, Progress, ProgressFn, ReasoningCheck, Scaffold,
     ScaffoldChoice, ScorerName, UnknownName,
 };
-pub use pipeline::convert;
+pub use pipeline::{check, convert};
 pub use report::ConvertReport;

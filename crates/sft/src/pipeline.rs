@@ -27,7 +27,7 @@ use trajgen_contract::layout::{JobDir, SftDir};
 /// When the job cannot be read, no converter fits, a setting is wrong, or an output cannot be written. What is
 /// wrong with one trial is no error: the trial is dropped and counted by reason.
 pub fn convert(options: &ConvertOptions) -> Result<ConvertReport, ConvertError> {
-    check(options)?;
+    check_settings(options)?;
     let template = ChatTemplate::built_in()?;
     let selection = select::select(options)?;
     let out = SftDir::new(&options.out_dir);
@@ -56,7 +56,17 @@ pub fn convert(options: &ConvertOptions) -> Result<ConvertReport, ConvertError> 
     run.write(spool, &out, &signature)
 }
 
-fn check(options: &ConvertOptions) -> Result<(), ConvertError> {
+/// Finds what is wrong with a conversion before there is anything to convert: settings, the exclude list, and
+/// agents (by their names) whose trials no converter reads. The job's folder need not be there.
+///
+/// # Errors
+/// As those of [`convert`] that have nothing to do with the job's files.
+pub fn check(options: &ConvertOptions, agents: &[&str]) -> Result<(), ConvertError> {
+    check_settings(options)?;
+    select::check(options, agents)
+}
+
+fn check_settings(options: &ConvertOptions) -> Result<(), ConvertError> {
     let setting = |key, problem: String| Err(ConvertError::Setting { key, problem });
     if let ReasoningCheck::Adaptive { ratio } = options.reasoning
         && !(0.0..=1.0).contains(&ratio)
@@ -64,11 +74,11 @@ fn check(options: &ConvertOptions) -> Result<(), ConvertError> {
         return setting("--reasoning-ratio", format!("{ratio} is not between 0 and 1"));
     }
     if let Some(least) = options.min_reward.filter(|m| !m.is_finite()) {
-        return setting("--min-reward", format!("{least} is no finite number"));
+        return setting("min_reward", format!("{least} is no finite number"));
     }
     if let Some(tokenizer) = &options.tokenizer {
         return setting(
-            "--tokenizer",
+            "tokenizer",
             format!(
                 "'{tokenizer}': tokenizers are not supported yet; leave it out for the built-in template"
             ),

@@ -2,6 +2,8 @@
 
 use crate::{ConvertError, ExcludeList};
 use std::collections::HashSet;
+use std::io;
+use std::path::Path;
 use trajgen_contract::files::FileError;
 
 /// The shipped list: the repositories of public evaluation sets, test splits.
@@ -24,7 +26,7 @@ impl Excluded {
                 ConvertError::Setting { key: "exclude list", problem: format!("line {line}: '{found}'") }
             }),
             ExcludeList::File(path) => {
-                let text = std::fs::read_to_string(path).map_err(FileError::at("read", path))?;
+                let text = std::fs::read_to_string(path).map_err(|e| unreadable(path, e))?;
                 Self::parse(text).map_err(|(line, found)| ConvertError::Malformed {
                     path: path.clone(),
                     problem: format!("line {line}: '{found}' is no owner/repo"),
@@ -71,6 +73,18 @@ impl Excluded {
             && digits.bytes().all(|b| b.is_ascii_digit())
             && word.is_none_or(is_word)
             && self.names.contains(name)
+    }
+}
+
+/// A path that leads to no list is a wrong setting; a list that this host does not give is its trouble.
+fn unreadable(path: &Path, error: io::Error) -> ConvertError {
+    use io::ErrorKind as K;
+    match error.kind() {
+        K::NotFound | K::NotADirectory | K::IsADirectory | K::InvalidData => ConvertError::Setting {
+            key: "exclude_repos_file",
+            problem: format!("{}: {error}; expected a text file with one owner/repo a line", path.display()),
+        },
+        _ => FileError::at("read", path)(error).into(),
     }
 }
 

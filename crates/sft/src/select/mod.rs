@@ -94,6 +94,23 @@ pub(crate) fn select(options: &ConvertOptions) -> Result<Selection, ConvertError
     Ok(Selection { trials, left_out, excluded_text: excluded.text })
 }
 
+/// Whether the exclude list can be read, and each of `agents` has a converter.
+pub(crate) fn check(options: &ConvertOptions, agents: &[&str]) -> Result<(), ConvertError> {
+    exclude::Excluded::read(&options.exclude)?;
+    let scaffolds: Vec<Scaffold> = match options.scaffold {
+        ScaffoldChoice::Is(scaffold) => vec![scaffold],
+        ScaffoldChoice::Auto => agents
+            .iter()
+            .filter(|name| !scaffold::calls_no_model(name))
+            .map(|name| scaffold::of_agent(name))
+            .collect(),
+    };
+    match scaffolds.into_iter().find(|s| crate::convert::for_scaffold(*s).is_none()) {
+        Some(unsupported) => Err(crate::convert::unsupported(unsupported)),
+        None => Ok(()),
+    }
+}
+
 /// A trial's name is one plain component of a path.
 fn is_plain_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
@@ -118,9 +135,9 @@ fn rewards(
         let Some(stats) = entry.get("reward_stats").and_then(Value::as_object) else { continue };
         let of_key = match (&options.reward_key, stats.len()) {
             (_, 0) => continue,
-            (Some(key), _) if stats.contains_key(key) => stats.get(key),
             (_, _) if stats.contains_key("reward") => stats.get("reward"),
             (_, 1) => stats.values().next(),
+            (Some(key), _) if stats.contains_key(key) => stats.get(key),
             (named, _) => {
                 let keys: Vec<&str> = stats.keys().map(String::as_str).collect();
                 let named = named.as_ref().map_or(String::new(), |key| format!("there is no '{key}': "));

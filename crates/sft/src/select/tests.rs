@@ -36,6 +36,9 @@ fn the_reward_that_counts() {
     assert_eq!(counted(None, &["a", "reward"]).unwrap(), "reward");
     assert_eq!(counted(None, &["a"]).unwrap(), "a");
     assert_eq!(counted(Some("b"), &["a", "b"]).unwrap(), "b");
+    // A name only decides where nothing else does.
+    assert_eq!(counted(Some("a"), &["a", "reward"]).unwrap(), "reward");
+    assert_eq!(counted(Some("z"), &["a"]).unwrap(), "a");
     let error = counted(None, &["a", "b"]).unwrap_err().to_string();
     assert!(error.contains("--reward-key") && error.contains("a, b"), "{error}");
     let error = counted(Some("z"), &["a", "b"]).unwrap_err().to_string();

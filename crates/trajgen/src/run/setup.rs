@@ -140,6 +140,7 @@ impl Work {
                 "a job over several models is not supported yet; run one job per model",
             ));
         }
+        check_conversion(block, config, &agents)?;
         let dataset = input.task_source.dataset().to_owned();
         let tasks_dir = block.tasks(&dataset);
         let ((tasks, notes), dry) = if args.dry_run {
@@ -284,6 +285,22 @@ impl Work {
             terminal::out(forecast);
         }
     }
+}
+
+/// What would be wrong with the conversion at the run's end is found before anything is paid for.
+fn check_conversion(block: &Block, config: &Config, agents: &[AgentSpec]) -> Result<(), Failure> {
+    let conversion = &config.runtime_info.input.sft_conversion;
+    let teachers: Vec<&str> = agents.iter().filter(|a| a.model.is_some()).map(|a| a.name.as_str()).collect();
+    if !conversion.enabled || teachers.is_empty() {
+        return Ok(());
+    }
+    let options =
+        crate::cmd::convert::options_of(block, config, block.root(), &block.root().join(&conversion.out_dir));
+    trajgen_sft::check(&options, &teachers).map_err(|e| {
+        let failure = Failure::from(e);
+        let message = format!("runtime_info.input.sft_conversion: {}", failure.message);
+        Failure { message, ..failure }
+    })
 }
 
 fn agent_version(agents: &[AgentSpec]) -> String {

@@ -1,7 +1,7 @@
 //! `convert`: which trials become training data, and where.
 
 use crate::example::ran;
-use crate::support::{names, only, read_json, read_lines, trajgen};
+use crate::support::{Small, names, only, read_json, read_lines, trajgen};
 use std::fs;
 use std::path::Path;
 
@@ -95,4 +95,30 @@ fn a_scaffold_is_known_or_refused() {
     assert_eq!(ids(&["--reasoning-check", "strict"]).len(), 7);
     trajgen(&ran().block, &["convert", "--scaffold", "nobody"]).with(2).complains("nobody");
     trajgen(&ran().block, &["convert", "--reasoning-check", "lax"]).with(2).complains("adaptive, strict");
+}
+
+#[test]
+fn a_list_that_is_not_there_is_bad_input() {
+    let gone = trajgen(&ran().block, &["convert", "--exclude-repos-file", "gone.txt"]).with(2);
+    gone.complains("exclude_repos_file: gone.txt: No such file");
+    trajgen(&ran().block, &["convert", "--exclude-repos-file", "."]).with(2).complains("exclude_repos_file");
+}
+
+#[test]
+fn a_conversion_that_cannot_be_done_is_refused_before_anything_runs() {
+    let small = Small::with(&["alpha"]);
+    for (key, value, says) in [
+        ("tokenizer", "Qwen/Qwen3-8B", "tokenizer: 'Qwen/Qwen3-8B': tokenizers are not supported yet"),
+        ("scaffold", "claude_code", "scaffold 'claude_code' is not supported yet; supported: terminus2"),
+        ("exclude_repos_file", "gone.txt", "gone.txt: No such file"),
+    ] {
+        small.configured(&[(&format!("sft_conversion.{key}"), value)]);
+        for args in [&["run"][..], &["run", "--dry-run"]] {
+            let refused = small.trajgen(args).with(2);
+            refused.complains("error: runtime_info.input.sft_conversion: ").complains(says);
+        }
+        small.trajgen(&["check"]).with(2).says(says);
+        assert_eq!(names(&small.path().join("artifacts/jobs")), [""; 0]);
+        assert_eq!(small.runs(), [""; 0]);
+    }
 }
