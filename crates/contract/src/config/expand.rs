@@ -10,8 +10,12 @@ pub(super) fn has_reference(text: &str) -> bool {
 }
 
 /// Replaces every reference. A default counts when the variable is not set, and may hold references
-/// itself. What only looks like a reference (`${1}`, `${A`) stays as it is.
-pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, Missing> {
+/// itself. What only looks like a reference (`${1}`, `${A`) stays as it is. With `unset_is_empty` nothing is missing.
+pub(super) fn expand(
+    text: &str,
+    env: &dyn Fn(&str) -> Option<String>,
+    unset_is_empty: bool,
+) -> Result<String, Missing> {
     let mut done = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
@@ -23,7 +27,8 @@ pub(super) fn expand(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result
         };
         match (env(name), default) {
             (Some(value), _) => done.push_str(&value),
-            (None, Some(default)) => done.push_str(&expand(default, env)?),
+            (None, Some(default)) => done.push_str(&expand(default, env, unset_is_empty)?),
+            (None, None) if unset_is_empty => {}
             (None, None) => return Err(Missing(name.to_owned())),
         }
         rest = after.get(length..).unwrap_or_default();
@@ -74,7 +79,7 @@ mod tests {
 
     fn try_expand(text: &str) -> Result<String, Missing> {
         let known = [("A", "1"), ("B_2", "two"), ("EMPTY", "")];
-        expand(text, &|name| known.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()))
+        expand(text, &|name| known.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned()), false)
     }
 
     #[test]
@@ -100,11 +105,13 @@ mod tests {
     fn a_variable_that_is_not_set_is_named() {
         assert_eq!(try_expand("a ${NOPE} b"), Err(Missing("NOPE".to_owned())));
         assert_eq!(try_expand("${NO:-${NEITHER}}"), Err(Missing("NEITHER".to_owned())));
+        let expanded = expand("a ${NOPE} ${NO:-b${NEITHER}}", &|_| None, true);
+        assert_eq!(expanded.as_deref(), Ok("a  b"));
     }
 
     #[test]
     fn values_are_not_expanded_again() {
         let env = |name: &str| (name == "A").then(|| "${A}".to_owned());
-        assert_eq!(expand("${A}", &env).as_deref(), Ok("${A}"));
+        assert_eq!(expand("${A}", &env, false).as_deref(), Ok("${A}"));
     }
 }

@@ -54,7 +54,17 @@ pub struct Loaded {
 /// `api_key_file` is read here; relative ones are looked up in the config's folder.
 #[must_use]
 pub fn load(path: &Path, env: impl Fn(&str) -> Option<String>) -> Loaded {
-    let document = Document::new(path, &env);
+    load_document(Document::new(path, &env))
+}
+
+/// As [`load`], for what calls no model and so needs no keys: variables that are not set and have no default are empty.
+#[must_use]
+pub fn load_without_secrets(path: &Path, env: impl Fn(&str) -> Option<String>) -> Loaded {
+    load_document(Document { unset_is_empty: true, ..Document::new(path, &env) })
+}
+
+fn load_document(document: Document<'_>) -> Loaded {
+    let path = document.file;
     let whole = |message: String| document.report(Severity::Error, Position::default(), "", message);
     let config = match std::fs::read(path) {
         Ok(bytes) => match String::from_utf8(bytes) {

@@ -22,12 +22,14 @@ const LISTED_UP_TO: usize = 10;
 pub(super) struct Document<'a> {
     pub(super) file: &'a Path,
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
+    /// A variable that is not set and has no default stands for nothing instead of being reported.
+    pub(super) unset_is_empty: bool,
     pub(super) problems: RefCell<Vec<Problem>>,
 }
 
 impl<'a> Document<'a> {
     pub(super) fn new(file: &'a Path, env: &'a dyn Fn(&str) -> Option<String>) -> Self {
-        Self { file, env, problems: RefCell::default() }
+        Self { file, env, unset_is_empty: false, problems: RefCell::default() }
     }
 
     pub(super) fn report(&self, severity: Severity, at: Position, key: &str, message: impl Into<String>) {
@@ -98,7 +100,7 @@ impl<'a> Section<'a> {
         if self.ours {
             return Some(text.to_owned());
         }
-        expand(text, self.document.env)
+        expand(text, self.document.env, self.document.unset_is_empty)
             .map_err(|missing| {
                 let name = missing.0;
                 let message =

@@ -2,6 +2,7 @@
 
 use crate::block::{self, BlockArgs};
 use crate::exit::Failure;
+use crate::run;
 use crate::terminal;
 use std::ffi::OsStr;
 use std::io::{BufRead, IsTerminal};
@@ -44,8 +45,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
         Err(_) => {}
     }
-    let _lock = if args.dry_run || is_plain_folder.is_err() { None } else { Some(block::lock(&block)?) };
-    let targets = if args.purge { purge_targets(&block)? } else { generated(&block) };
+    let lock = if args.dry_run || is_plain_folder.is_err() { None } else { Some(block::lock(&block)?) };
+    let mut targets = if args.purge { purge_targets(&block)? } else { generated(&block) };
+    if lock.is_some() && !args.purge {
+        keep_logs_of_the_dead(args, &block, &mut targets);
+    }
     if args.purge && !args.yes && !args.dry_run && !targets.is_empty() {
         confirm(&format!("Remove all {} entries below {}?", targets.len(), artifacts.display()))?;
         confirm("Archived runs, the ledger and all trajectories go with it. Really?")?;
@@ -75,6 +79,26 @@ fn generated(block: &Block) -> Vec<PathBuf> {
         .chain([block.dashboard_site(), block.dashboard_cache()])
         .filter(|path| std::fs::symlink_metadata(path).is_ok())
         .collect()
+}
+
+/// A run that died has its log nowhere but in `logs/` until it is archived, which is done here as at the next start.
+fn keep_logs_of_the_dead(args: &Args, block: &Block, targets: &mut Vec<PathBuf>) {
+    let path = args.block.config_path(block);
+    let config = run::config_at_hand(&path);
+    let jobs_dir = block.root().join(&config.runtime_info.input.harbor_job.jobs_dir);
+    match run::archive_dead_runs(block, &path, &config, &jobs_dir) {
+        Ok(dead) => {
+            for (id, status) in dead {
+                terminal::note(format_args!("{id} had died; it is archived as {status}"));
+            }
+        }
+        Err(problem) => {
+            terminal::warning(format_args!(
+                "logs are kept: a run that died could not be archived: {problem}"
+            ));
+            targets.retain(|target| target != &block.logs());
+        }
+    }
 }
 
 /// Everything below `artifacts/` that is not tracked by git and holds nothing tracked.

@@ -153,7 +153,7 @@ fn config(args: &Args, block: &Block) -> Result<Option<Config>, Failure> {
     if args.block.config.is_none() && !path.exists() {
         return Ok(None);
     }
-    let loaded = config::load(&path, |name| Some(std::env::var(name).unwrap_or_default()));
+    let loaded = config::load_without_secrets(&path, |name| std::env::var(name).ok());
     for problem in loaded.problems.iter().filter(|p| p.severity == Severity::Error) {
         terminal::error(problem);
     }

@@ -11,9 +11,10 @@ mod settle;
 mod setup;
 mod signals;
 
+pub use dead::archive_dead_runs;
 pub use drive::{check_disk, refusal};
 pub use monitor::JobFigures;
-pub use setup::{Found, Work, load_config, provider_of, upstream_of};
+pub use setup::{Found, Work, config_at_hand, load_config, provider_of, upstream_of};
 
 use crate::block::{self, BlockArgs, EnvironmentArgs};
 use crate::exit::{Code, Failure};

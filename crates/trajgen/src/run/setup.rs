@@ -51,6 +51,21 @@ pub fn load_config(path: &Path) -> Result<Loaded, Failure> {
     Ok(Loaded { config, text })
 }
 
+/// The config for commands that look or tidy up: they need no secrets, so variables that are not set are empty, and
+/// they go on with the defaults where it cannot be used at all.
+pub fn config_at_hand(path: &Path) -> Config {
+    let loaded = config::load_without_secrets(path, |name| std::env::var(name).ok());
+    loaded.config.unwrap_or_else(|| {
+        if path.exists() {
+            terminal::warning(format_args!(
+                "{} cannot be used; the defaults stand in for it",
+                path.display()
+            ));
+        }
+        Config::default()
+    })
+}
+
 /// What a run will do.
 pub struct Work {
     /// The job's folder.

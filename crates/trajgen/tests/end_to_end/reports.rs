@@ -11,12 +11,41 @@ use std::process::Stdio;
 fn status_tells_of_a_block_at_rest() {
     let ran = ran();
     let said = trajgen(&ran.block, &["status"]).well();
-    said.says("idle").says("8 of 8 trials over, 0 running, 0 pending, 0 errored, 0 cancelled");
+    said.says(": completed\n").says("8 of 8 trials over, 0 running, 0 pending, 0 errored, 0 cancelled");
     said.says("mean reward 0.875, 7 resolved").says("ledger: 8 done").says("last run: run_001 completed");
     let report = trajgen(&ran.block, &["status", "--json"]).well().json();
     assert_eq!((&report["running"], &report["ledger"]), (&json!(false), &json!({"done": 8})));
     assert_eq!((&report["job"]["mean_reward"], &report["job"]["resolved"]), (&json!(0.875), &json!(7)));
+    assert_eq!((&report["state"], &report["dead_runs"]), (&json!("completed"), &json!([])));
     assert_eq!(report["last_run"]["id"], "run_001");
+}
+
+#[test]
+fn status_needs_neither_secrets_nor_a_good_config() {
+    let small = Small::with(&["alpha"]);
+    small.configured(&[("harbor_job.jobs_dir", "\"${NO_SUCH_VARIABLE:-artifacts/mine}\"")]);
+    small.trajgen(&["run"]).well();
+    let config = read(&small.path().join("config.yaml"));
+    let secret =
+        config.replace("model: openai/tiny/model", "model: openai/tiny/model\n      api_key: ${NO_SUCH_KEY}");
+    crate::support::write(&small.path().join("config.yaml"), &secret);
+    small.trajgen(&["run", "--rerun", "all"]).with(2).complains("NO_SUCH_KEY is not set");
+    for args in [&["status"][..], &["convert"], &["archive", "list"], &["archive", "show", "1"]] {
+        assert_eq!(small.trajgen(args).well().err, "");
+    }
+    small
+        .trajgen(&["status"])
+        .well()
+        .says(": completed")
+        .says("1 of 1 trials over")
+        .says("last run: run_001");
+    small.trajgen(&["clean"]).well();
+
+    crate::support::write(&small.path().join("config.yaml"), "version: [");
+    let said = small.trajgen(&["status"]).well();
+    said.says(": idle").says("last run: run_001").says("ledger: 1 done").complains("cannot be used");
+    std::fs::remove_file(small.path().join("config.yaml")).unwrap();
+    assert_eq!(small.trajgen(&["status"]).well().says("last run: run_001").err, "");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! kill -9 at any moment, again and again: what was paid for is never paid for twice, and nothing is lost.
 
-use crate::support::{Block, DONE, REWARDED, files, names};
+use crate::support::{Block, DONE, REWARDED, files, names, of, script};
 use rand::RngExt;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -86,6 +86,69 @@ fn killed_at_any_moment_every_task_gets_one_final_result() {
     }
     assert_eq!(block.leftovers(), Vec::<String>::new());
     block.check_logs();
+}
+
+/// A block whose run was killed while its trial waited for the model.
+fn killed() -> Block {
+    let block = Block::scripted("max_retries: 0");
+    block.task("a1", REWARDED);
+    block.write(
+        "scripts/default.yaml",
+        &format!("tracks:\n- turns:\n  - {{raw: '{DONE}', delay_ms: 3600000}}\n"),
+    );
+    let run = block.start(&["run"]);
+    block.wait_for("the trial has started", of("trial_started", "a1"));
+    block.wait_until("the figures say so", || {
+        let result = block.result(&block.job());
+        result["stats"]["n_running_trials"] == 1
+    });
+    run.signal(Signal::KILL);
+    run.wait();
+    block
+}
+
+#[test]
+fn status_names_a_run_that_died() {
+    let block = killed();
+    let said = block.trajgen(&["status"]).expect(0).stdout;
+    for part in [
+        ": interrupted\n",
+        "run_001 has died: the next start archives it; `trajgen run --resume` goes on with its job\n",
+        "0 of 1 trials over, 1 left running",
+    ] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    let report: serde_json::Value =
+        serde_json::from_str(&block.trajgen(&["status", "--json"]).expect(0).stdout).unwrap();
+    assert_eq!(report["dead_runs"], serde_json::json!(["run_001"]));
+    assert_eq!(report["state"], "interrupted");
+    block.write("scripts/default.yaml", &script(&[DONE, DONE]));
+    block.trajgen(&["run", "--resume"]).expect(0);
+    let said = block.trajgen(&["status"]).expect(0).stdout;
+    assert!(said.contains(": completed\n") && !said.contains("has died"), "{said}");
+}
+
+#[test]
+fn clean_keeps_the_log_of_a_run_that_died() {
+    let block = killed();
+    let log = block.read("artifacts/logs/run_001.log");
+    let would = block.trajgen(&["clean", "--dry-run"]).expect(0);
+    assert!(would.stdout.contains("would remove artifacts/logs"), "{}", would.stdout);
+    assert!(!block.path("artifacts/index.yaml").exists());
+    let cleaned = block.trajgen(&["clean"]).expect(0);
+    assert!(cleaned.stderr.contains("run_001 had died; it is archived as interrupted"), "{}", cleaned.stderr);
+    assert_eq!(block.read("artifacts/archives/run_001/session.log"), log);
+    assert_eq!(block.runs(), ["run_001 interrupted"]);
+    assert!(!block.path("artifacts/logs").exists());
+    assert_eq!(block.yaml("config.yaml")["status"]["state"], "interrupted");
+
+    // One that cannot be archived keeps its log.
+    let block = killed();
+    block.write("artifacts/index.yaml", "version: 9\n");
+    let cleaned = block.trajgen(&["clean"]).expect(0);
+    assert!(cleaned.stderr.contains("warning: logs are kept: "), "{}", cleaned.stderr);
+    assert_eq!(names(&block.path("artifacts/logs")), ["run_001.log"]);
+    assert!(!block.path("artifacts/cache").exists());
 }
 
 /// A resume, once there is a job that can be resumed.
