@@ -158,6 +158,14 @@ pub fn prepare(
     prepare_folder(source, &unpacked, archive::stem(dataset), target, &staging, options)
 }
 
+/// Whether `target` was prepared from another source of the same name, which [`prepare`] would refuse.
+///
+/// # Errors
+/// When it was, or what it was prepared from cannot be read.
+pub fn check_origin(source: &Path, dataset: &str, target: &Path) -> Result<(), PrepareError> {
+    origin::check(source, dataset, target)
+}
+
 /// `tasks_in` is where the tasks of `source` lie; `id` is the task's when that is one task itself.
 fn prepare_folder(
     source: &Path,

@@ -8,6 +8,7 @@ use serde::Serialize;
 use trajgen_contract::config::{Severity, UpstreamKind};
 use trajgen_contract::layout::Block;
 use trajgen_contract::ledger::Ledger;
+use trajgen_rollout::environment::Network;
 
 /// Check config, tasks, environment, port, disk and upstream, and run nothing
 #[derive(Debug, clap::Args)]
@@ -88,24 +89,27 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
         findings.warn("config", format!("{} is valid, with {warnings} warnings", path.display()));
     }
     let config = &loaded.config;
+    if let Err(failure) = run::check_host(config) {
+        findings.add("host", Err(failure));
+    }
     if block::is_in_use(block) {
         findings.warn("block", "a run is in progress here".into());
     } else {
         let lock = block::lock(block).map(drop);
         findings.add("block", lock.map(|()| "writable and not in use".into()));
     }
-    findings.add("disk", run::check_disk(block).map(|()| "there is room".into()));
+    findings.add("disk", run::check_disk(block).map(|free| format!("{} free", size(free))));
     let ledger = Ledger::load(block).map_err(Failure::from);
     let n = ledger.as_ref().map(|l| l.entries().len()).unwrap_or(0);
     let provider = run::provider_of(block, &args.environment);
     let capabilities = provider.as_ref().map(|p| {
         let c = p.capabilities();
         format!(
-            "{}: limits by {}, users {}, networks {:?}",
+            "{}: limits by {}, users {}, networks {}",
             p.kind(),
             if c.hard_limits { "the kernel" } else { "a watchdog" },
             if c.users { "yes" } else { "one only" },
-            c.networks
+            c.networks.iter().map(|network| word(*network)).collect::<Vec<_>>().join(", ")
         )
     });
     findings
@@ -155,6 +159,22 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
             network.verifier_network.map_or_else(|| "loopback only".into(), |n| n.to_string())
         )),
     );
+}
+
+/// A network as the config writes it.
+fn word(network: Network) -> &'static str {
+    match network {
+        Network::None => "none",
+        Network::ModelOnly => "model-only",
+        Network::Allowlist => "allowlist",
+        Network::Public => "public",
+    }
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    const GIB: u64 = 1 << 30;
+    if bytes < GIB { format!("{} MiB", bytes >> 20) } else { format!("{:.1} GiB", bytes as f64 / GIB as f64) }
 }
 
 /// A hand-kept list is not needed beside the ledger; where there is one, it may have grown old.

@@ -106,12 +106,13 @@ fn stopped_early(stop: &Stop, signals: &Signals) -> Result<(), Failure> {
     Err(Failure { code: Code::Missing, message: format!("the job stopped early: {}", stop.reason()) })
 }
 
-/// Whether there is room to start.
-pub fn check_disk(block: &Block) -> Result<(), Failure> {
+/// Whether there is room to start; gives the bytes that are free.
+pub fn check_disk(block: &Block) -> Result<u64, Failure> {
     let artifacts = block.artifacts();
     let stat = rustix::fs::statvfs(&artifacts)
         .map_err(|e| Failure::missing(format!("cannot look at the disk of {}: {e}", artifacts.display())))?;
-    too_full(block, stat.f_bavail * stat.f_frsize).map_or(Ok(()), |message| Err(Failure::missing(message)))
+    let free = stat.f_bavail * stat.f_frsize;
+    too_full(block, free).map_or(Ok(free), |message| Err(Failure::missing(message)))
 }
 
 /// What there is to say of the block's disk when it is nearly full; nothing when it is not, or cannot be looked at.

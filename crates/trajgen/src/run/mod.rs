@@ -14,7 +14,7 @@ mod signals;
 pub use dead::archive_dead_runs;
 pub use drive::{check_disk, refusal};
 pub use monitor::JobFigures;
-pub use setup::{Found, Work, config_at_hand, load_config, provider_of, upstream_of};
+pub use setup::{Found, Work, check_host, config_at_hand, load_config, provider_of, upstream_of};
 
 use crate::block::{self, BlockArgs, EnvironmentArgs};
 use crate::exit::{Code, Failure};
@@ -100,11 +100,7 @@ async fn run_in_block(args: &Args) -> Result<i32, Failure> {
     let block = args.block.open()?;
     let config_path = args.block.config_path(&block);
     let loaded = load_config(&config_path)?;
-    if let Some(host) = loaded.config.meta_info.other_host() {
-        return Err(Failure::bad_input(format!(
-            "this block belongs to host '{host}' (meta_info.resources.ip); run it there, or set it to 'local'"
-        )));
-    }
+    setup::check_host(&loaded.config)?;
     // A dry run leaves nothing, not even the lock's file in a block that nothing has run in.
     let _lock = if args.dry_run && !block.artifacts().exists() { None } else { Some(block::lock(&block)?) };
     let jobs_dir = block.root().join(&loaded.config.runtime_info.input.harbor_job.jobs_dir);

@@ -66,6 +66,16 @@ pub fn config_at_hand(path: &Path) -> Config {
     })
 }
 
+/// A block that belongs to another host runs nothing here.
+pub fn check_host(config: &Config) -> Result<(), Failure> {
+    match config.meta_info.other_host() {
+        None => Ok(()),
+        Some(host) => Err(Failure::bad_input(format!(
+            "this block belongs to host '{host}' (meta_info.resources.ip); run it there, or set it to 'local'"
+        ))),
+    }
+}
+
 /// What a run will do.
 pub struct Work {
     /// The job's folder.
@@ -355,6 +365,8 @@ fn prepare_dry(
     folder: &Path,
 ) -> Result<(Vec<TaskDir>, Vec<String>), Failure> {
     let standing = block.tasks(dataset);
+    let source = block.root().join(&config.runtime_info.input.task_source.dataset_name);
+    source::check_origin(&source, dataset, &standing)?;
     let (mut tasks, notes) = prepare(args, block, config, dataset, &folder.join(dataset))?;
     if !args.overwrite {
         for task in &mut tasks {

@@ -48,11 +48,41 @@ fn check_tells_everything_in_one_pass_and_prepares_nothing() {
     let tasks = findings.as_array().unwrap().iter().find(|f| f["what"] == "tasks").unwrap();
     assert!(tasks["says"].as_str().unwrap().starts_with("nothing left to run"), "{tasks}");
 
+    // For people, no text of the program's own.
+    let said = small.trajgen(&["check"]).well();
+    said.says("networks none, model-only, public\n");
+    let free = said.out.lines().find(|line| line.contains("disk")).unwrap();
+    assert!(free.ends_with("iB free") && free.contains(|c: char| c.is_ascii_digit()), "{free}");
+
     // A script without a turn for the task, and a task that no sandbox can give its network.
     std::fs::remove_dir_all(small.path().join("model")).unwrap();
     let failed = small.trajgen(&["check"]);
     assert_ne!(failed.code, 0);
     failed.says("FAIL  upstream");
+}
+
+#[test]
+fn what_a_run_refuses_check_and_a_dry_run_refuse() {
+    let small = Small::with(&["alpha"]);
+    small.trajgen(&["prepare"]).well();
+    // Another source that has the same name.
+    crate::support::write_task(&small.path().join("other/mini"), "beta");
+    let path = small.path().join("config.yaml");
+    let config = crate::support::read(&path);
+    std::fs::write(&path, config.replace("data/mini", "other/mini")).unwrap();
+    let says = "two sources cannot share the name 'mini'";
+    for args in [&["run"][..], &["run", "--dry-run"]] {
+        small.trajgen(args).with(2).complains(says);
+    }
+    small.trajgen(&["check"]).with(2).says(says);
+
+    let elsewhere = config.replace("{name: small}", "{name: small, resources: {ip: 10.0.0.7}}");
+    std::fs::write(&path, elsewhere).unwrap();
+    let says = "this block belongs to host '10.0.0.7'";
+    for args in [&["run"][..], &["run", "--dry-run"]] {
+        small.trajgen(args).with(2).complains(says);
+    }
+    small.trajgen(&["check"]).with(2).says("FAIL  host").says(says);
 }
 
 #[test]
