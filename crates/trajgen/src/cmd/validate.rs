@@ -31,8 +31,8 @@ pub struct Args {
     #[command(flatten)]
     environment: EnvironmentArgs,
     /// Trials at a time
-    #[arg(long, default_value_t = 2)]
-    n_concurrent: usize,
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
+    n_concurrent: u32,
     /// Print as JSON
     #[arg(long)]
     json: bool,
@@ -120,18 +120,23 @@ async fn prove(
     let (events, _stream) = EventSink::new();
     let provider = provider_of(block, &args.environment)?;
     provider.sweep().await.map_err(Failure::missing)?;
-    let scratch = block.cache().join("scratch");
+    let n_concurrent = args.n_concurrent as usize;
+    let scratch = block.comparisons();
+    if scratch.exists() {
+        // Of a validation that was killed.
+        std::fs::remove_dir_all(&scratch).map_err(FileError::at("clear", &scratch))?;
+    }
     std::fs::create_dir_all(&scratch).map_err(FileError::at("create the folder", &scratch))?;
     let tools = Tools {
         provider,
         proxy: None,
         events,
-        builds: Semaphore::new(args.n_concurrent),
-        verifiers: Semaphore::new(args.n_concurrent),
+        builds: Semaphore::new(n_concurrent),
+        verifiers: Semaphore::new(n_concurrent),
         scratch,
     };
     let placement = Arc::new(LocalPlacement(Arc::new(tools)));
-    let permits = Arc::new(Semaphore::new(args.n_concurrent));
+    let permits = Arc::new(Semaphore::new(n_concurrent));
     let mut trials: JoinSet<(usize, bool, TryEnd, PathBuf)> = JoinSet::new();
     for (index, id) in ids.iter().enumerate() {
         for agent in ["nop", "oracle"] {

@@ -20,7 +20,9 @@ fn the_shipped_tasks_are_proved() {
     }
     // It works in the cache, and is no run.
     assert_eq!(names(&dir.path().join("artifacts")), [".lock", "cache"]);
-    assert_eq!(names(&dir.path().join("artifacts/cache/scratch")), [""; 0]);
+    for folder in ["scratch", "comparisons"] {
+        assert_eq!(names(&dir.path().join("artifacts/cache").join(folder)), [""; 0], "{folder}");
+    }
 }
 
 #[test]
@@ -45,6 +47,7 @@ fn tasks_that_prove_nothing_are_reported() {
     let log = report["tasks"][1]["nop"]["log"].as_str().unwrap();
     assert!(crate::support::read(std::path::Path::new(log)).contains("rewards"), "{log}");
 
+    small.trajgen(&["validate", "data/mini/good", "--n-concurrent", "0"]).with(2).complains("--n-concurrent");
     small.trajgen(&["validate", "data/mini/good"]).well().says("1 of 1 tasks are proved");
     small.trajgen(&["validate", "data/nowhere"]).with(2).complains("data/nowhere");
 }

@@ -151,6 +151,25 @@ fn clean_keeps_the_log_of_a_run_that_died() {
     assert!(!block.path("artifacts/cache").exists());
 }
 
+#[test]
+fn a_validation_sweeps_what_a_killed_one_left() {
+    let block = Block::scripted("max_retries: 0");
+    // Its tests wait until they are ended.
+    block.task("a1", "#!/bin/bash\ntail -f /dev/null\n");
+    block.write("tasks/a1/solution/solve.sh", "#!/bin/bash\ntrue\n");
+    let killed = block.start(&["validate", "tasks"]);
+    block.wait_until("there is a sandbox", || !names(&block.path("artifacts/cache/scratch")).is_empty());
+    killed.signal(Signal::KILL);
+    killed.wait();
+    block.write("artifacts/cache/comparisons/tests-left/file", "a copy that was being compared");
+    block.write("tasks/a1/tests/test.sh", "#!/bin/bash\necho 1 > /logs/verifier/reward.txt\n");
+    block.trajgen(&["validate", "tasks"]).expect(2);
+    for folder in ["scratch", "comparisons"] {
+        assert_eq!(names(&block.path("artifacts/cache").join(folder)), Vec::<String>::new(), "{folder}");
+    }
+    assert_eq!(block.leftovers(), Vec::<String>::new());
+}
+
 /// A resume, once there is a job that can be resumed.
 fn go_on(block: &Block) -> &'static [&'static str] {
     if block.jobs().is_empty() { &["run"] } else { &["run", "--resume"] }
