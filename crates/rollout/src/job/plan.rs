@@ -186,6 +186,22 @@ pub fn select(
     {
         return Err(PlanError::Input(format!("--rerun {unknown}: there is no such task in '{dataset}'")));
     }
+    if let Rerun::Ids(ids) = rerun {
+        for id in ids {
+            if let Some(pattern) = matching(&excluded_globs, id)? {
+                let listed = job.exclude_tasks.contains(pattern);
+                let whence = if listed { "harbor_job.exclude_tasks" } else { "HARBOR_EXCLUDE_TASKS" };
+                return Err(PlanError::Input(format!(
+                    "--rerun {id}: this task is excluded by '{pattern}' of {whence}; take that out to run it"
+                )));
+            }
+            if !job.include_tasks.is_empty() && !include.is_match(id) {
+                return Err(PlanError::Input(format!(
+                    "--rerun {id}: no pattern of harbor_job.include_tasks takes this task in; add one to run it"
+                )));
+            }
+        }
+    }
     let mut selection = Selection::default();
     let mut taken = 0;
     for task in tasks {
@@ -223,6 +239,16 @@ fn may_run(task: &TaskDir, dataset: &str, agent: &AgentSpec, ledger: &Ledger, re
         Rerun::Failed => status == Some(LedgerStatus::Failed),
         Rerun::No => !status.is_some_and(LedgerStatus::is_final),
     }
+}
+
+/// The first of `patterns` that matches `id`.
+fn matching<'a>(patterns: &'a [String], id: &str) -> Result<Option<&'a String>, PlanError> {
+    for pattern in patterns {
+        if globs(std::slice::from_ref(pattern), "exclude_tasks and HARBOR_EXCLUDE_TASKS")?.is_match(id) {
+            return Ok(Some(pattern));
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn globs(patterns: &[String], whence: &str) -> Result<GlobSet, PlanError> {

@@ -66,6 +66,24 @@ fn consumed_tasks_run_again_when_asked() {
 }
 
 #[test]
+fn what_is_asked_for_by_name_must_be_a_task_that_may_run() {
+    let small = Small::with(&["py-a", "py-b", "go-c"]);
+    small.configured(&[("harbor_job.exclude_tasks", "['*-b']"), ("harbor_job.include_tasks", "['py-*']")]);
+    let path = small.path().join("config.yaml");
+    let config = crate::support::read(&path);
+    std::fs::write(&path, config + "environment:\n  extra: {HARBOR_EXCLUDE_TASKS: \"py-a\"}\n").unwrap();
+    for (id, says) in [
+        ("py-a", "--rerun py-a: this task is excluded by 'py-a' of HARBOR_EXCLUDE_TASKS"),
+        ("py-b", "--rerun py-b: this task is excluded by '*-b' of harbor_job.exclude_tasks"),
+        ("go-c", "--rerun go-c: no pattern of harbor_job.include_tasks takes this task in"),
+        ("py-x", "--rerun py-x: there is no such task in 'mini'"),
+    ] {
+        small.trajgen(&["run", "--rerun", id]).with(2).complains(says);
+    }
+    assert_eq!(small.runs(), [""; 0]);
+}
+
+#[test]
 fn people_may_edit_the_ledger() {
     let small = Small::with(&["alpha", "beta"]);
     small.trajgen(&["run"]).well();
