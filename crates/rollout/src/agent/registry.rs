@@ -13,6 +13,12 @@ pub const NAMES: [&str; 3] = ["terminus-2", "oracle", "nop"];
 /// Why an agent cannot be created.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CreateError {
+    /// The agent is known, and not there yet.
+    #[error("agent.name: {name} is not supported yet; use terminus-2, oracle or nop")]
+    NotYet {
+        /// The name that was asked for.
+        name: String,
+    },
     /// There is no agent of that name.
     #[error("agent.name: there is no agent {name:?}{}; known are: {known}", suggestion(.hint.as_deref()))]
     UnknownAgent {
@@ -72,6 +78,14 @@ pub fn canonical(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Agents that configs of other pipelines name, and that there are not here yet.
+fn comes_later(name: &str) -> bool {
+    const LATER: [&str; 7] =
+        ["claude-code", "opencode", "open-code", "openhands", "openhands-sdk", "codex", "mini-swe-agent"];
+    let name = name.replace('_', "-");
+    name.starts_with("custom-") || LATER.contains(&name.as_str())
+}
+
 /// Creates the agent `name` (or alias) with the options `kwargs`, for one trial.
 ///
 /// # Errors
@@ -87,6 +101,7 @@ pub fn create(name: &str, kwargs: &Map<String, Value>) -> Result<Arc<dyn Agent>,
             without_options("nop", kwargs)?;
             Ok(Arc::new(Nop))
         }
+        _ if comes_later(name) => Err(CreateError::NotYet { name: name.to_owned() }),
         _ => Err(CreateError::UnknownAgent {
             name: name.to_owned(),
             hint: nearest(name, &NAMES),
@@ -141,6 +156,15 @@ mod tests {
             !message.contains("did you mean") && message.contains("terminus-2, oracle, nop"),
             "{message}"
         );
+    }
+
+    #[test]
+    fn an_agent_that_comes_later_is_no_unknown_one() {
+        for name in ["claude-code", "opencode", "openhands-sdk", "codex", "mini-swe-agent", "custom-mine"] {
+            let message = named(name, &json!({})).unwrap_err();
+            let says = format!("agent.name: {name} is not supported yet; use terminus-2, oracle or nop");
+            assert_eq!(message, says);
+        }
     }
 
     #[test]

@@ -70,6 +70,7 @@ fn configs_that_cannot_be_used() {
         ("no such script", &|b| b.edit("config.yaml", "script://scripts", "script://none")),
         ("a broken script", &|b| b.write("scripts/a1.yaml", "tracks:\n- turns:\n  - {says: x}\n")),
         ("an unknown agent", &|b| b.edit("config.yaml", "name: terminus-2", "name: terminus-1")),
+        ("an agent that comes later", &|b| b.edit("config.yaml", "name: terminus-2", "name: claude-code")),
         ("an unknown option", &|b| b.edit("config.yaml", "max_turns: 5", "kwargs: {max_turn: 5}")),
         ("a wrong option", &|b| b.edit("config.yaml", "max_turns: 5", "kwargs: {max_turns: many}")),
         ("huggingface", &|b| {
