@@ -5,7 +5,6 @@ use super::setup::Work;
 use crate::terminal;
 use trajgen_contract::archive::ArchiveDir;
 use trajgen_contract::layout::Block;
-use trajgen_rollout::job::Plan;
 
 /// Prints it.
 pub fn print(
@@ -18,6 +17,9 @@ pub fn print(
 ) {
     let figures = JobFigures::read(&work.dir);
     let results = figures.results();
+    let n_total = figures.n_total.max(work.plan.trials.len() as u64);
+    // A run may end before there is a job, and what is not there is not pointed at.
+    let job = Some(work.dir.path()).filter(|path| path.exists());
     let sft = Some(work.sft.path()).filter(|path| path.exists());
     if json {
         terminal::out_json(&serde_json::json!({
@@ -26,7 +28,7 @@ pub fn print(
             "error": problem,
             "job": work.dir.name(),
             "results": results,
-            "job_dir": work.dir.path(),
+            "job_dir": job,
             "sft_dir": sft,
             "archive": archive.path(),
         }));
@@ -36,19 +38,23 @@ pub fn print(
     let cost = results.cost_usd.map_or_else(|| "unknown".into(), |c| format!("{c:.4} USD"));
     let shown = |path: &std::path::Path| block.relative(path).display().to_string();
     let mut rows = vec![
-        ("trials", format!("{} of {} over, {} errored", results.n_trials, figures.n_total, results.n_errors)),
+        ("trials", format!("{} of {n_total} over, {} errored", results.n_trials, results.n_errors)),
         ("mean reward", format!("{mean} ({} resolved)", results.resolved)),
         ("tokens", format!("{} (cost {cost})", results.tokens)),
-        ("trajectories", shown(work.dir.path())),
-        ("figures", shown(&work.dir.result())),
     ];
-    if let Some(sft) = sft {
-        rows.push(("training data", shown(sft)));
+    let figures_file = work.dir.result();
+    let (monitor, ledger) = (archive.monitor(), block.ledger());
+    for (name, path) in [
+        ("trajectories", job),
+        ("figures", Some(figures_file.as_path())),
+        ("training data", sft),
+        ("report", Some(monitor.as_path())),
+        ("ledger", Some(ledger.as_path())),
+    ] {
+        rows.extend(path.filter(|path| path.exists()).map(|path| (name, shown(path))));
     }
-    rows.push(("report", shown(&archive.monitor())));
-    rows.push(("ledger", shown(&block.ledger())));
-    let is_open = matches!(exit_code, 130 | 143) || results.n_trials < figures.n_total;
-    if is_open && Plan::read(&work.dir).is_ok() {
+    let is_open = matches!(exit_code, 130 | 143) || results.n_trials < n_total;
+    if is_open && figures.has_plan {
         rows.push(("go on with", format!("trajgen run --resume {}", work.dir.name())));
     }
     terminal::out("");

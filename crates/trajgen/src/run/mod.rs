@@ -132,7 +132,7 @@ async fn run_in_block(args: &Args) -> Result<i32, Failure> {
     }
     let signals = signals::Signals::listen();
     let mut session = Session::begin(&block, &config_path, &loaded.config)?;
-    session.job(&work.dir.name());
+    session.job(&work.dir.name(), work.plan.trials.len());
     for note in &work.notes {
         session.log.say(note);
     }

@@ -6,12 +6,15 @@ use trajgen_contract::archive::{Metadata, RunResults};
 use trajgen_contract::layout::{Block, JobDir};
 use trajgen_contract::outcome::{ErrorType, Outcome};
 use trajgen_contract::result::{self, TrialResult};
+use trajgen_rollout::job::Plan;
 
 /// What a job's folder says.
 #[derive(Debug, Default)]
 pub struct JobFigures {
     /// Trials of the job, run or not.
     pub n_total: u64,
+    /// Whether the job got as far as a plan, so that `--resume` can go on with it.
+    pub has_plan: bool,
     trials: Vec<TrialResult>,
     trajectories: u64,
 }
@@ -19,8 +22,10 @@ pub struct JobFigures {
 impl JobFigures {
     /// Reads a job's folder; what cannot be read is left out.
     pub fn read(dir: &JobDir) -> Self {
-        let n_total = result::read_job(&dir.result()).map(|r| r.n_total_trials).unwrap_or(0);
-        let mut figures = Self { n_total, ..Self::default() };
+        let plan = Plan::read(dir).ok();
+        let planned = plan.as_ref().map_or(0, |plan| plan.trials.len() as u64);
+        let n_total = result::read_job(&dir.result()).map(|r| r.n_total_trials).unwrap_or(planned);
+        let mut figures = Self { n_total, has_plan: plan.is_some(), ..Self::default() };
         let Ok(entries) = std::fs::read_dir(dir.path()) else { return figures };
         for entry in entries.flatten() {
             let trial = dir.trial(&entry.file_name().to_string_lossy());
@@ -167,9 +172,16 @@ fn next(text: &mut String, run: &Metadata, job: &JobFigures) {
             .filter(|t| t.exception_info.as_ref().is_some_and(|e| e.exception_type == "CancelledError"))
             .count() as u64;
     let name = run.job.as_deref().unwrap_or_default();
-    if open > 0 {
+    if open > 0 && job.has_plan {
         let _ =
             writeln!(text, "- {open} trials are not over: `trajgen run --resume {name}` goes on with them.");
+    }
+    if !job.has_plan {
+        let _ = writeln!(
+            text,
+            "- No trial was started: when what ended the run is mended, `trajgen run` starts again."
+        );
+        return;
     }
     if run.results.n_errors > 0 {
         let _ = writeln!(

@@ -111,8 +111,9 @@ impl Session {
         Ok(())
     }
 
-    /// The run has a job now.
-    pub fn job(&mut self, job: &str) {
+    /// The run has a job of `n_trials` now.
+    pub fn job(&mut self, job: &str, n_trials: usize) {
+        self.status.n_tasks = Some(n_trials as u64);
         self.metadata.job = Some(job.to_owned());
         self.status.job = Some(job.to_owned());
     }
@@ -172,8 +173,13 @@ pub(super) fn close(
     problem: Option<&str>,
     status: &mut Status,
 ) -> Result<ArchiveDir, Failure> {
-    let report = metadata.job.as_ref().map(|job| monitor::JobFigures::read(&JobDir::new(jobs_dir.join(job))));
-    if let Some(report) = &report {
+    let mut report =
+        metadata.job.as_ref().map(|job| monitor::JobFigures::read(&JobDir::new(jobs_dir.join(job))));
+    if let Some(report) = &mut report {
+        if report.n_total == 0 {
+            // The run ended before its job's folder was made.
+            report.n_total = status.n_tasks.unwrap_or(0);
+        }
         let sft_records = metadata.results.sft_records;
         metadata.results = RunResults { sft_records, ..report.results() };
         status.n_tasks = Some(report.n_total);

@@ -35,6 +35,22 @@ fn a_port_that_is_taken() {
     nothing_consumed(&block);
     assert_eq!(block.runs(), ["run_001 failed"]);
     assert_eq!(block.yaml("artifacts/archives/run_001/metadata.yaml")["stage"], "check");
+    // It closes with what there is, and with nothing else.
+    let rows: Vec<&str> = ended.stdout.lines().filter(|line| !line.is_empty()).map(str::trim).collect();
+    let there_is = [
+        "trials  0 of 1 over, 0 errored",
+        "mean reward  - (0 resolved)",
+        "tokens  0 (cost unknown)",
+        "report  artifacts/archives/run_001/monitor.md",
+    ];
+    assert_eq!(rows, there_is);
+    let status = block.yaml("config.yaml")["status"].clone();
+    assert_eq!((&status["state"], &status["n_tasks"]), (&json!("failed"), &json!(1)));
+    let report = block.read("artifacts/archives/run_001/monitor.md");
+    assert!(!report.contains("--resume") && report.contains("No trial was started"), "{report}");
+    let closing: serde_json::Value =
+        serde_json::from_str(&block.trajgen(&["run", "--json"]).expect(3).stdout).unwrap();
+    assert_eq!(closing["job_dir"], json!(null));
     drop(listener);
     block.trajgen(&["run"]).expect(0);
 }
