@@ -74,7 +74,7 @@ fn dispatch(command: &Command) -> Result<i32, Failure> {
         Command::Status(args) => cmd::status::run(args).map(done),
         Command::Archive(args) => cmd::archive::run(args).map(done),
         Command::Clean(args) => cmd::clean::run(args).map(done),
-        Command::Init(args) => cmd::init::run(args).map(done),
+        Command::Init(args) => runtime()?.block_on(cmd::init::run(args)),
         Command::Config(args) => cmd::config::run(args).map(done),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -40,7 +40,7 @@ fn init_writes_a_commented_config_and_never_over_an_existing_one() {
 #[test]
 fn init_unpacks_an_example_that_is_a_whole_block() {
     let dir = tempfile::tempdir().unwrap();
-    success(&trajgen(dir.path(), &["init", "--example", "block"]));
+    success(&trajgen(dir.path(), &["init", "--example", "--no-run", "block"]));
     let block = dir.path().join("block");
     let manifest = std::fs::read_to_string(block.join("examples/tasks/verifiable_tasks.txt")).unwrap();
     let ids: Vec<_> = manifest.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).collect();
@@ -55,8 +55,10 @@ fn init_unpacks_an_example_that_is_a_whole_block() {
 
     assert!(refusal(&trajgen(dir.path(), &["init", "--example", "block"])).contains("is not empty"));
     std::fs::remove_file(block.join("config.yaml")).unwrap();
-    success(&trajgen(dir.path(), &["init", "--example", "--force", "block"]));
+    success(&trajgen(dir.path(), &["init", "--example", "--no-run", "--force", "block"]));
     assert!(block.join("config.yaml").is_file());
+    assert!(!block.join("artifacts").exists());
+    refusal(&trajgen(dir.path(), &["init", "--no-run", "other"]));
 }
 
 #[test]

@@ -57,19 +57,24 @@ pub struct Args {
 }
 
 impl Args {
-    /// A dry run of `block`.
-    pub fn dry(block: BlockArgs, environment: EnvironmentArgs) -> Self {
+    /// A run of `block` with no flags.
+    pub fn of(block: BlockArgs) -> Self {
         Self {
             block,
-            environment,
+            environment: EnvironmentArgs { any_image: false },
             resume: None,
             rerun: Vec::new(),
             overwrite: false,
             strict: false,
-            dry_run: true,
+            dry_run: false,
             fail_on_error: false,
             json: false,
         }
+    }
+
+    /// A dry run of `block`.
+    pub fn dry(block: BlockArgs, environment: EnvironmentArgs) -> Self {
+        Self { environment, dry_run: true, ..Self::of(block) }
     }
 
     fn rerun(&self) -> Rerun {

@@ -19,10 +19,9 @@ fn an_installed_binary_unpacks_the_example_and_runs_it() {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     };
-    run(dir.path(), "trajgen", &["init", "--example", "block"]);
+    let said = run(dir.path(), "trajgen", &["init", "--example", "block"]);
     let block = dir.path().join("block");
-    assert_eq!(names(&block), ["config.yaml", "examples", "scripts"]);
-    let said = run(&block, "bash", &["scripts/start.sh"]);
+    assert_eq!(names(&block), ["artifacts", "config.yaml", "examples", "scripts"]);
     assert!(said.contains("8 of 8 over, 0 errored"), "{said}");
 
     let expected: BTreeMap<String, f64> =
@@ -45,4 +44,15 @@ fn an_installed_binary_unpacks_the_example_and_runs_it() {
     assert!(said.contains("would remove artifacts/sft_data"), "{said}");
     let said = run(&block, "bash", &["scripts/start.sh"]);
     assert!(said.contains("8 tasks are consumed") && said.contains("--rerun"), "{said}");
+}
+
+#[test]
+fn the_examples_run_decides_how_init_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    // An index of a newer version: nothing is run beside it.
+    let block = dir.path().join("block");
+    crate::support::trajgen(dir.path(), &["init", "--example", "--no-run", "block"]).well();
+    crate::support::write(&block.join("artifacts/index.yaml"), "version: 9\n");
+    let ended = crate::support::trajgen(dir.path(), &["init", "--example", "--force", "block"]);
+    ended.with(2).says("unpacked the example into block").complains("version 9 is newer");
 }
