@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Removes generated outputs; see `trajgen clean --help`.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. scripts/binary.sh
-exec "$TRAJGEN" clean "$@"
+root=$(CDPATH= cd "$(dirname "$0")/.." && pwd)
+. "$root/scripts/binary.sh"
+exec "$TRAJGEN" clean --block "$root" "$@"

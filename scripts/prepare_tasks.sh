@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Copies the data set's verified tasks into artifacts/tasks/; see `trajgen prepare --help`.
 set -euo pipefail
-cd "$(dirname "$0")/.."
-. scripts/binary.sh
-exec "$TRAJGEN" prepare "$@"
+root=$(CDPATH= cd "$(dirname "$0")/.." && pwd)
+. "$root/scripts/binary.sh"
+exec "$TRAJGEN" prepare --block "$root" "$@"

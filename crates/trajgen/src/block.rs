@@ -11,7 +11,7 @@ use trajgen_contract::layout::Block;
 #[derive(Debug, Clone, clap::Args)]
 pub struct BlockArgs {
     /// The block's directory
-    #[arg(long = "block", value_name = "DIR", default_value = ".")]
+    #[arg(long = "block", value_name = "DIR", default_value = ".", overrides_with = "dir")]
     pub dir: PathBuf,
     /// Its config file [default: config.yaml in the block]
     #[arg(long, value_name = "FILE")]

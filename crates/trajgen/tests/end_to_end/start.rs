@@ -42,7 +42,12 @@ fn an_installed_binary_unpacks_the_example_and_runs_it() {
     assert!(said.contains("8 of 8 trials converted"), "{said}");
     let said = run(&block, "bash", &["scripts/clean.sh", "--dry-run"]);
     assert!(said.contains("would remove artifacts/sft_data"), "{said}");
-    let said = run(&block, "bash", &["scripts/start.sh"]);
+    // Paths in them are seen from where the script is called, the block is the script's own.
+    run(dir.path(), "bash", &["block/scripts/convert_trajectories.sh", "--out-dir", "data"]);
+    assert_eq!(names(&only(&dir.path().join("data"))).len(), 5);
+    let clean = ["block/scripts/clean.sh", "--dry-run", "--block", "block"];
+    assert!(run(dir.path(), "bash", &clean).contains("would remove artifacts/sft_data"));
+    let said = run(dir.path(), "bash", &["block/scripts/start.sh"]);
     assert!(said.contains("8 tasks are consumed") && said.contains("--rerun"), "{said}");
 }
 
