@@ -50,6 +50,9 @@ pub struct Entry {
     /// Free text: why it failed, why it is skipped.
     #[serde(default)]
     pub note: String,
+    /// Fields that are none of ours: a person's or another tool's, kept as they are.
+    #[serde(flatten)]
+    pub other: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What an entry stands for.
@@ -81,6 +84,7 @@ impl Entry {
             trajectory_path: None,
             reward: None,
             note: String::new(),
+            other: serde_json::Map::new(),
         }
     }
 
@@ -241,9 +245,14 @@ impl Ledger {
         Ok(())
     }
 
-    fn put(&mut self, entry: Entry) {
+    fn put(&mut self, mut entry: Entry) {
         match self.entries.iter_mut().find(|e| e.same_key(&entry)) {
-            Some(old) => *old = entry,
+            Some(old) => {
+                for (name, value) in std::mem::take(&mut old.other) {
+                    entry.other.entry(name).or_insert(value);
+                }
+                *old = entry;
+            }
             None => self.entries.push(entry),
         }
     }
@@ -340,6 +349,26 @@ mod tests {
         let ledger = Ledger::load(&block).unwrap();
         assert_eq!(ledger.entries().len(), 1);
         assert_eq!(ledger.find(&key("a")).unwrap().reward, Some(1.0));
+    }
+
+    #[test]
+    fn fields_of_others_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let block = Block::new(dir.path());
+        let text = "version: 1\ntasks:\n  - {task_id: a, dataset: d, agent: nop, model: m, status: pending, owner: me, priority: 2}\n  \
+                    - {task_id: 7, status: skipped, seen: [1, null, {by: you}]}\n";
+        files::replace(&block.ledger(), text.as_bytes()).unwrap();
+        let mut ledger = Ledger::load(&block).unwrap();
+        ledger.set(Entry::new(&key("a"), LedgerStatus::Running)).unwrap();
+        // As after a crash: the journal knows nothing of them.
+        let mut ledger = Ledger::load(&block).unwrap();
+        ledger.set(Entry { reward: Some(1.0), ..Entry::new(&key("a"), LedgerStatus::Done) }).unwrap();
+        ledger.fold().unwrap();
+        let ledger = Ledger::load(&block).unwrap();
+        let other = |i: usize| serde_json::to_value(&ledger.entries()[i].other).unwrap();
+        assert_eq!(other(0), serde_json::json!({"owner": "me", "priority": 2}));
+        assert_eq!(other(1), serde_json::json!({"seen": [1, null, {"by": "you"}]}));
+        assert_eq!((ledger.entries()[0].reward, ledger.entries()[1].task_id.as_str()), (Some(1.0), "7"));
     }
 
     #[test]
