@@ -2,6 +2,7 @@
 
 use crate::support::{Small, names, tree, write, write_task};
 use std::path::Path;
+use std::process::Command;
 
 fn prepared(small: &Small) -> Vec<String> {
     let folders = names(&small.path().join("artifacts/tasks/mini"));
@@ -82,6 +83,43 @@ fn archives_hold_a_data_set_or_one_task() {
     tar(&archive, |tar| tar.append_dir_all("", small.source().join("alpha")).unwrap());
     let report = small.trajgen(&["prepare", "--source", "solo.tar", "--json"]).well().json();
     assert_eq!(report["prepared"]["tasks"], serde_json::json!(["solo"]));
+}
+
+#[test]
+fn archives_are_packed_in_any_of_four_ways() {
+    let small = Small::with(&["alpha", "beta"]);
+    let data = small.path().join("data");
+    // Made by the tools that people use.
+    let packers: [(&str, &str, &[&str]); 4] = [
+        ("plain.tar", "tar", &["-cf", "../plain.tar", "mini"]),
+        ("packed.tar.gz", "tar", &["-czf", "../packed.tar.gz", "mini"]),
+        ("short.tgz", "tar", &["-czf", "../short.tgz", "mini"]),
+        ("zipped.zip", "python3", &["-m", "zipfile", "-c", "../zipped.zip", "mini"]),
+    ];
+    for (archive, packer, args) in packers {
+        let packed = Command::new(packer).args(args).current_dir(&data).status().unwrap();
+        assert!(packed.success(), "{archive}");
+        let report = small.trajgen(&["prepare", "--source", archive, "--json"]).well().json();
+        assert_eq!(report["prepared"]["tasks"], serde_json::json!(["alpha", "beta"]), "{archive}");
+        let path = small.path().join(report["path"].as_str().unwrap());
+        for id in ["alpha", "beta"] {
+            assert_eq!(tree(&path.join(id)), tree(&small.source().join(id)), "{archive}");
+        }
+        let again = small.trajgen(&["prepare", "--source", archive]).well();
+        again.says("(0 copied, 2 unchanged)");
+
+        // And as the source of a run.
+        let config = crate::support::read(&small.path().join("config.yaml"));
+        let named = config.replace("dataset_name: data/mini", &format!("dataset_name: {archive}"));
+        write(&small.path().join("config.yaml"), &named);
+        let plan = small.trajgen(&["run", "--dry-run", "--json"]).well().json();
+        assert_eq!(plan["trials"].as_array().unwrap().len(), 2, "{archive}");
+        write(&small.path().join("config.yaml"), &config);
+    }
+    write(&small.path().join("torn.tgz"), "no archive");
+    small.trajgen(&["prepare", "--source", "torn.tgz"]).with(2).complains("torn.tgz");
+    write(&small.path().join("tasks.rar"), "no archive");
+    small.trajgen(&["prepare", "--source", "tasks.rar"]).with(2).complains(".tar.gz, .tgz, .tar or .zip");
 }
 
 /// A member that tar's own writer would refuse: this is what another tool may write.
