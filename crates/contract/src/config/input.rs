@@ -340,7 +340,7 @@ pub struct SftConversion {
     pub scaffold: Scaffold,
     /// Where the data goes: one folder per job in it.
     pub out_dir: PathBuf,
-    /// The most records to make. Null: all.
+    /// The most trials to convert, from the first on. Null: all.
     pub max_instances: Option<u64>,
     /// A file with one `owner/repo` a line whose tasks give no data. Null: the repositories of the SWE-bench test splits; `""`: none.
     pub exclude_repos_file: Option<PathBuf>,
