@@ -130,7 +130,7 @@ fn llm_api(mut s: Section<'_>) -> (LlmApi, Option<Vec<ProxyProtocol>>) {
         cached_cost_per_token: s.opt_number("cached_cost_per_token", Bound::NotNegative),
         max_input_tokens: s.opt_int("max_input_tokens", 1..),
         max_output_tokens: s.opt_int("max_output_tokens", 1..),
-        request_timeout_sec: s.number("request_timeout_sec", d.request_timeout_sec, Bound::Positive),
+        request_timeout_sec: s.number("request_timeout_sec", d.request_timeout_sec, Bound::Limit),
         max_retries: s.int("max_retries", d.max_retries, 0..),
         max_in_flight: s.opt_int("max_in_flight", 1..),
         drop_params: s.texts("drop_params"),
@@ -251,9 +251,9 @@ fn harbor_job(mut s: Section<'_>) -> HarborJob {
         agent_setup_timeout_multiplier: s.opt_number("agent_setup_timeout_multiplier", Bound::Positive),
         environment_build_timeout_multiplier: s
             .opt_number("environment_build_timeout_multiplier", Bound::Positive),
-        agent_timeout_sec: s.opt_number("agent_timeout_sec", Bound::Positive),
-        verifier_timeout_sec: s.opt_number("verifier_timeout_sec", Bound::Positive),
-        max_agent_timeout_sec: s.opt_number("max_agent_timeout_sec", Bound::Positive),
+        agent_timeout_sec: s.opt_number("agent_timeout_sec", Bound::Limit),
+        verifier_timeout_sec: s.opt_number("verifier_timeout_sec", Bound::Limit),
+        max_agent_timeout_sec: s.opt_number("max_agent_timeout_sec", Bound::Limit),
         limits: job_limits(s.section("limits")),
         trial_limits: trial_limits(s.section("trial_limits")),
         stop_leftovers: s.flag("stop_leftovers", d.stop_leftovers),
@@ -280,9 +280,9 @@ fn check_globs<'g>(s: &Section<'_>, key: &str, globs: impl Iterator<Item = &'g s
 fn retry(mut s: Section<'_>) -> Retry {
     let d = Retry::default();
     let retry = Retry {
-        min_wait_sec: s.number("min_wait_sec", d.min_wait_sec, Bound::NotNegative),
+        min_wait_sec: s.number("min_wait_sec", d.min_wait_sec, Bound::Wait),
         wait_multiplier: s.number("wait_multiplier", d.wait_multiplier, Bound::Positive),
-        max_wait_sec: s.number("max_wait_sec", d.max_wait_sec, Bound::NotNegative),
+        max_wait_sec: s.number("max_wait_sec", d.max_wait_sec, Bound::Wait),
         include: s.opt_choices("include").unwrap_or_default(),
         exclude: s.opt_choices("exclude").unwrap_or_default(),
     };

@@ -13,11 +13,18 @@ pub(super) enum Bound {
     NotNegative,
     /// More than 0.
     Positive,
+    /// Seconds of a limit: more than 0.
+    Limit,
+    /// Seconds to wait: 0 or more.
+    Wait,
     /// 0 to 1.
     Share,
     /// Any number.
     Finite,
 }
+
+/// Ten years, in seconds: what takes longer is a slip, and would overflow in arithmetic with times.
+const LONGEST: f64 = 315_360_000.0;
 
 impl Bound {
     pub(super) fn admits(self, value: f64) -> bool {
@@ -25,6 +32,8 @@ impl Bound {
             && match self {
                 Self::NotNegative => value >= 0.0,
                 Self::Positive => value > 0.0,
+                Self::Limit => value > 0.0 && value <= LONGEST,
+                Self::Wait => (0.0..=LONGEST).contains(&value),
                 Self::Share => (0.0..=1.0).contains(&value),
                 Self::Finite => true,
             }
@@ -34,6 +43,8 @@ impl Bound {
         match self {
             Self::NotNegative => "a number from 0",
             Self::Positive => "a number above 0",
+            Self::Limit => "a number of seconds above 0, at most 315360000 (ten years)",
+            Self::Wait => "a number of seconds from 0 to 315360000 (ten years)",
             Self::Share => "a number from 0 to 1",
             Self::Finite => "a number",
         }
@@ -51,7 +62,8 @@ pub(super) fn found(data: &Data) -> String {
         Data::Null => "null".to_owned(),
         Data::Bool(value) => value.to_string(),
         Data::Int(value) => format!("the number {value}"),
-        Data::Float(value) => format!("the number {value}"),
+        // With an exponent where it would be long.
+        Data::Float(value) => format!("the number {value:?}"),
         Data::Text(text) if text.chars().count() > LONGEST_QUOTE => "a long text".to_owned(),
         Data::Text(text) => format!("the text {text:?}"),
         Data::List(_) => "a list".to_owned(),

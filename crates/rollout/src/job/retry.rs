@@ -39,6 +39,6 @@ impl RetryPolicy {
         let exponent = i32::try_from(n_counted.saturating_sub(1)).unwrap_or(i32::MAX);
         let full = (self.min_wait.as_secs_f64() * self.wait_multiplier.powi(exponent))
             .min(self.max_wait.as_secs_f64());
-        Some(Duration::from_secs_f64(full * (0.5 + 0.5 * jitter)))
+        Some(crate::clock::seconds(full * (0.5 + 0.5 * jitter)))
     }
 }

@@ -154,7 +154,7 @@ impl Try {
     async fn start_environment(&mut self, task: &TaskView) -> Result<Arc<dyn Environment>, TryError> {
         self.phase(Phase::EnvironmentSetup);
         let mut timing = started();
-        let limit = Duration::from_secs_f64(self.spec.timeouts.environment(task.build_timeout));
+        let limit = clock::seconds(self.spec.timeouts.environment(task.build_timeout));
         let socket = self.tools.proxy.as_ref().and_then(|p| p.unix_socket().map(std::path::Path::to_owned));
         let spec = task.environment_spec(&self.spec, limit, socket);
         let tools = self.tools.clone();
@@ -193,7 +193,7 @@ impl Try {
         let mut failures = 0;
         loop {
             let in_start_period = started.elapsed().as_secs_f64() < check.start_period_sec;
-            let exec = Exec::shell(&check.command).timeout(Some(Duration::from_secs_f64(check.timeout_sec)));
+            let exec = Exec::shell(&check.command).timeout(Some(clock::seconds(check.timeout_sec)));
             let ended = tokio::select! {
                 ended = environment.exec(exec) => ended.map_err(environment_error)?,
                 () = self.cancelled.cancelled() => return Err(cancelled()),
@@ -215,7 +215,7 @@ impl Try {
             }
             let wait = if in_start_period { check.start_interval_sec } else { check.interval_sec };
             tokio::select! {
-                () = tokio::time::sleep(Duration::from_secs_f64(wait)) => {}
+                () = tokio::time::sleep(clock::seconds(wait)) => {}
                 () = self.cancelled.cancelled() => return Err(cancelled()),
             }
         }
@@ -325,7 +325,7 @@ impl Try {
     async fn set_up_agent(&mut self, agent: &dyn Agent, context: &AgentContext) -> Result<(), TryError> {
         self.phase(Phase::AgentSetup);
         let mut timing = started();
-        let limit = Duration::from_secs_f64(self.spec.timeouts.agent_setup());
+        let limit = clock::seconds(self.spec.timeouts.agent_setup());
         let outcome = self
             .limited(Some(limit), ErrorType::AgentSetupTimeoutError, "agent set-up", agent.set_up(context))
             .await;
@@ -342,7 +342,7 @@ impl Try {
     ) -> Result<(), TryError> {
         self.phase(Phase::AgentExecution);
         let mut timing = started();
-        let limit = self.spec.timeouts.agent(task.agent_timeout).map(Duration::from_secs_f64);
+        let limit = self.spec.timeouts.agent(task.agent_timeout).map(clock::seconds);
         let outcome =
             self.limited(limit, ErrorType::AgentTimeoutError, "the agent's run", agent.run(context)).await;
         timing.finished_at = Some(clock::now());
@@ -401,7 +401,7 @@ impl Try {
             tests: task.tests.clone(),
             user: task.verifier_user.clone(),
             env: task.verifier_env.clone(),
-            timeout: Duration::from_secs_f64(self.spec.timeouts.verifier(task.verifier_timeout)),
+            timeout: clock::seconds(self.spec.timeouts.verifier(task.verifier_timeout)),
         };
         let mut findings = Vec::new();
         let verdict = tokio::select! {

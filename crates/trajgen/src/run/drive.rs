@@ -321,9 +321,9 @@ async fn run_job(
         n_concurrent: job.n_concurrent as usize,
         retry: RetryPolicy {
             max_retries: job.max_retries,
-            min_wait: Duration::from_secs_f64(job.retry.min_wait_sec),
+            min_wait: trajgen_rollout::clock::seconds(job.retry.min_wait_sec),
             wait_multiplier: job.retry.wait_multiplier,
-            max_wait: Duration::from_secs_f64(job.retry.max_wait_sec),
+            max_wait: trajgen_rollout::clock::seconds(job.retry.max_wait_sec),
             include: job.retry.include.clone(),
             exclude: job.retry.exclude.clone(),
         },

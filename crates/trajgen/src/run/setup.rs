@@ -9,7 +9,6 @@ use serde::Serialize;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 use tempfile::TempDir;
 use trajgen_contract::config::{self, Config, EnvironmentType, Severity};
 use trajgen_contract::files::FileError;
@@ -460,7 +459,7 @@ pub fn deployment_of(block: &Block, config: &Config, model: Option<&str>) -> Res
             output: api.output_cost_per_token,
             cached: api.cached_cost_per_token,
         },
-        request_timeout: Duration::from_secs_f64(api.request_timeout_sec),
+        request_timeout: trajgen_rollout::clock::seconds(api.request_timeout_sec),
         max_retries: api.max_retries,
         max_in_flight: api.max_in_flight.map(|n| n as usize),
         drop_params: api.drop_params.clone(),

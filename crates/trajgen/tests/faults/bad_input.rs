@@ -37,6 +37,14 @@ fn configs_that_cannot_be_used() {
         ("an empty file", &|b| b.write("config.yaml", "")),
         ("a wrong type", &|b| b.edit("config.yaml", "n_concurrent: 2", "n_concurrent: two")),
         ("a number out of range", &|b| b.edit("config.yaml", "n_concurrent: 2", "n_concurrent: 0")),
+        ("times that nobody can wait for", &|b| {
+            b.edit(
+                "config.yaml",
+                "max_retries: 0\n    environment",
+                "agent_timeout_sec: 1e300\n      retry: {max_wait_sec: 1e300}\n    environment",
+            );
+            b.edit("config.yaml", "max_retries: 0", "request_timeout_sec: 1e300");
+        }),
         ("a list for a section", &|b| {
             b.edit("config.yaml", "agent: {name: terminus-2, max_turns: 5}", "agent: 7");
         }),

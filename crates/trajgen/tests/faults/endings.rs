@@ -268,3 +268,13 @@ fn each_verifier_without_a_reward_has_its_own_error() {
     assert_eq!(failed, cases.len());
     assert_eq!(block.leftovers(), Vec::<String>::new());
 }
+
+#[test]
+fn limits_beyond_all_measure_are_no_limits() {
+    let block = Block::scripted("timeout_multiplier: 1.0e+300\nagent_timeout_sec: 300000000");
+    let check = "[environment.healthcheck]\ncommand = \"true\"\ntimeout_sec = 1e12\n";
+    block.task_with("a1", check, REWARDED);
+    block.trajgen(&["run"]).expect(0);
+    assert_eq!(block.exception(&block.job(), "a1"), "none");
+    assert_eq!(block.ledger(), ["a1 done"]);
+}
