@@ -5,9 +5,9 @@ use super::stop::{Stop, StopLevel};
 use crate::events::EventSink;
 use crate::placement::Placement;
 use crate::trial::{self, TrialSpec, TryEnd};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use tokio::task::JoinSet;
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use trajgen_contract::event::Event;
@@ -54,6 +54,7 @@ pub async fn run(
         waiting: waiting.into(),
         retrying: Vec::new(),
         running: JoinSet::new(),
+        handed_out: HashMap::new(),
         cancelled: CancellationToken::new(),
         options,
         placement,
@@ -80,22 +81,21 @@ pub async fn run(
         }
         let wake = queue.next_retry().filter(|_| !stopping);
         tokio::select! {
-            Some(joined) = queue.running.join_next() => {
-                if let Ok((queued, end)) = joined {
-                    queue.take_end(queued, end, book);
-                }
-            }
+            Some(joined) = queue.running.join_next_with_id() => queue.take_joined(joined, book),
             () = sleep_until(wake) => {}
             _ = heard.changed() => {}
         }
     }
-    queue.waiting.into_iter().chain(queue.retrying.into_iter().map(|(_, q)| q)).collect()
+    let dropped = queue.handed_out.into_values().map(|(_, queued)| queued);
+    dropped.chain(queue.waiting).chain(queue.retrying.into_iter().map(|(_, q)| q)).collect()
 }
 
 struct Dispatcher<'a> {
     waiting: VecDeque<Queued>,
     retrying: Vec<(Instant, Queued)>,
-    running: JoinSet<(Queued, TryEnd)>,
+    running: JoinSet<TryEnd>,
+    /// What runs, and since when: a task that fails cannot say which trial was its.
+    handed_out: HashMap<Id, (Instant, Queued)>,
     cancelled: CancellationToken,
     options: &'a QueueOptions,
     placement: Arc<dyn Placement>,
@@ -146,10 +146,19 @@ impl Dispatcher<'_> {
         });
         let placement = self.placement.clone();
         let cancelled = self.cancelled.child_token();
-        self.running.spawn(async move {
-            let end = placement.submit(&queued.spec, queued.next_try, cancelled).await;
-            (queued, end)
-        });
+        let (spec, n_try) = (queued.spec.clone(), queued.next_try);
+        let task = self.running.spawn(async move { placement.submit(&spec, n_try, cancelled).await });
+        self.handed_out.insert(task.id(), (Instant::now(), queued));
+    }
+
+    fn take_joined(&mut self, joined: Result<(Id, TryEnd), JoinError>, book: &mut dyn Book) {
+        let id = joined.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
+        let Some((since, queued)) = self.handed_out.remove(&id) else { return };
+        let end = match joined {
+            Ok((_, end)) => end,
+            Err(failure) => trial::record_lost(&queued.spec, &panic_message(failure), since.elapsed()),
+        };
+        self.take_end(queued, end, book);
     }
 
     fn take_end(&mut self, mut queued: Queued, end: TryEnd, book: &mut dyn Book) {
@@ -212,9 +221,20 @@ fn ended(spec: &TrialSpec, end: &TryEnd) -> Event {
     }
 }
 
+/// What a task that failed had to say.
+fn panic_message(failure: JoinError) -> String {
+    let text = failure.to_string();
+    let Ok(payload) = failure.try_into_panic() else { return text };
+    let said = payload.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    said.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or(text)
+}
+
 async fn sleep_until(at: Option<Instant>) {
     match at {
         Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::path::Path;
 use trajgen_contract::files::{self, FileError};
 use trajgen_contract::harbor::{self, AgentConfig, EnvironmentConfig, TaskConfig, TrialConfig};
 use trajgen_contract::layout::TrialDir;
-use trajgen_contract::result::{AgentInfo, ModelInfo, TaskId, TrialResult};
+use trajgen_contract::result::{AgentInfo, ModelInfo, TaskId, TrialResult, Usage};
 
 /// What stays at the top of the folder when a try is set aside.
 const STAYS: [&str; 3] = ["config.json", "lock.json", "tries"];
@@ -141,7 +141,7 @@ pub fn spent_on(trial: &TrialDir) -> Spent {
 }
 
 /// What one try used.
-fn logged(dir: &TrialDir) -> Spent {
+pub(super) fn logged(dir: &TrialDir) -> Spent {
     let mut spent = Spent::default();
     let Ok(file) = std::fs::File::open(dir.trajectory_log()) else { return spent };
     for line in std::io::BufRead::split(std::io::BufReader::new(file), b'\n').map_while(Result::ok) {
@@ -174,6 +174,15 @@ impl UsageOnly {
 }
 
 impl Spent {
+    /// As results say it.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            n_input_tokens: Some(self.n_input_tokens),
+            n_cache_tokens: Some(self.n_cache_tokens),
+            n_output_tokens: Some(self.n_output_tokens),
+            cost_usd: self.cost_usd,
+        }
+    }
     /// The sum; a cost known on one side only counts as it is.
     #[must_use]
     pub fn plus(&self, other: &Self) -> Self {

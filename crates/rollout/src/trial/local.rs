@@ -23,7 +23,7 @@ use trajgen_contract::files;
 use trajgen_contract::layout::TrialDir;
 use trajgen_contract::outcome::{ErrorType, outcome_of};
 use trajgen_contract::result::{
-    AgentResult, ExceptionInfo, Rewards, TimingInfo, TrialMetadata, TrialResult, Usage, VerifierResult,
+    AgentResult, ExceptionInfo, Rewards, TimingInfo, TrialMetadata, TrialResult, VerifierResult,
 };
 use trajgen_proxy::{Proxy, Route, TrialUsage};
 
@@ -227,6 +227,10 @@ impl Try {
         agent: &dyn Agent,
         environment: &Arc<dyn Environment>,
     ) -> (Option<Rewards>, Option<TryError>) {
+        if let Some(proxy) = &self.tools.proxy {
+            // A try that was lost has left its key.
+            proxy.close_trial(&self.spec.trial, Duration::ZERO).await;
+        }
         let model = match self.open_key(agent) {
             Ok(model) => model,
             Err(error) => return (None, Some(error)),
@@ -448,11 +452,11 @@ impl Try {
             exit_reason: self.exit_reason.take(),
             n_tries: Some(tries_before + 1),
             n_calls: Some(self.spent.n_calls),
-            all_tries: Some(usage_of(&all)),
+            all_tries: Some(all.usage()),
             findings: self.findings.drain(..).map(serde_json::Value::String).collect(),
             other: std::mem::take(&mut self.reported),
         };
-        self.result.agent_result = Some(AgentResult::new(usage_of(&self.spent), metadata));
+        self.result.agent_result = Some(AgentResult::new(self.spent.usage(), metadata));
         self.result.verifier_result =
             rewards.clone().map(|rewards| VerifierResult { rewards: Some(rewards) });
         if let Some(error) = &error {
@@ -545,15 +549,6 @@ fn host(error: files::FileError) -> TryError {
 
 fn started() -> TimingInfo {
     TimingInfo { started_at: Some(clock::now()), finished_at: None }
-}
-
-fn usage_of(spent: &Spent) -> Usage {
-    Usage {
-        n_input_tokens: Some(spent.n_input_tokens),
-        n_cache_tokens: Some(spent.n_cache_tokens),
-        n_output_tokens: Some(spent.n_output_tokens),
-        cost_usd: spent.cost_usd,
-    }
 }
 
 fn last_line(text: &str) -> &str {

@@ -4,6 +4,7 @@ mod collect;
 mod folder;
 mod local;
 mod log;
+mod lost;
 mod reward;
 mod spec;
 mod task;
@@ -12,6 +13,7 @@ mod workspace;
 
 pub use folder::{agent_of, has_begun, set_aside, spent_on, stand_in};
 pub use local::{LocalPlacement, Tools};
+pub use lost::record_lost;
 pub use spec::{AgentSpec, EnvironmentFigures, SpendingLimits, Timeouts, TrialSpec};
 pub use task::{TaskView, lock_of};
 

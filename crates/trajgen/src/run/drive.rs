@@ -328,9 +328,17 @@ async fn run_job(
             exclude: job.retry.exclude.clone(),
         },
     };
-    job::run(waiting, &options, placement, &mut book, &events, stop).await;
+    let left = job::run(waiting, &options, placement, &mut book, &events, stop).await;
     book.close_unfinished().map_err(Failure::failed)?;
     events.send(ended(work));
+    if stop.level() == StopLevel::Run && !left.is_empty() {
+        let names: Vec<&str> = left.iter().map(|queued| queued.spec.trial.as_str()).collect();
+        return Err(Failure::failed(format!(
+            "the job ended before {} of its trials did: {}; `trajgen run --resume` goes on with them",
+            names.len(),
+            names.join(", ")
+        )));
+    }
     Ok(())
 }
 
