@@ -289,7 +289,8 @@ impl Try {
         else {
             return Ok(None);
         };
-        let limits = &self.spec.limits;
+        // A trial's limits are for all its calls, those of earlier tries included.
+        let limits = self.spec.limits.less(&folder::spent_before(&self.dir).1);
         let key = proxy
             .issue_key(Route {
                 job: self.spec.job.clone(),

@@ -1,5 +1,6 @@
 //! Everything a try needs to know, as plain data: what a placement is handed.
 
+use super::Spent;
 use crate::environment::Network;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -139,9 +140,33 @@ pub struct SpendingLimits {
     pub max_calls: Option<u64>,
 }
 
+impl SpendingLimits {
+    /// What is left of the limits once `spent` is; nothing is left of one that is used up.
+    #[must_use]
+    pub fn less(&self, spent: &Spent) -> Self {
+        let tokens = spent.n_input_tokens + spent.n_output_tokens;
+        Self {
+            max_usd: self.max_usd.map(|max| (max - spent.cost_usd.unwrap_or(0.0)).max(0.0)),
+            max_tokens: self.max_tokens.map(|max| max.saturating_sub(tokens)),
+            max_calls: self.max_calls.map(|max| max.saturating_sub(spent.n_calls)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_spent_is_taken_off_limits() {
+        let limits = SpendingLimits { max_usd: Some(1.0), max_tokens: Some(100), max_calls: None };
+        let spent = Spent { n_calls: 2, n_input_tokens: 40, n_output_tokens: 20, ..Spent::default() };
+        let left = SpendingLimits { max_tokens: Some(40), ..limits };
+        assert_eq!(limits.less(&spent), left);
+        let all = Spent { n_input_tokens: 400, cost_usd: Some(2.0), ..spent };
+        let nothing = SpendingLimits { max_usd: Some(0.0), max_tokens: Some(0), max_calls: None };
+        assert_eq!(limits.less(&all), nothing);
+    }
 
     #[test]
     fn limits_are_overridden_capped_and_multiplied_in_this_order() {

@@ -208,6 +208,23 @@ fn a_trial_that_has_spent_its_limit_is_graded() {
 }
 
 #[test]
+fn a_trial_has_one_limit_for_all_its_tries() {
+    let model = Model::answering(|n, _| match n {
+        0 | 1 => Model::fails(500, "overloaded"),
+        _ => Model::says(DONE),
+    });
+    let block = Block::served(&model, &format!("{QUICK_RETRIES}\ntrial_limits: {{max_calls: 3}}"));
+    block.task("a1", REWARDED);
+    block.trajgen(&["run"]).expect(0);
+    // Two tries failed with a call each, and the third had only one left.
+    assert_eq!(model.n_calls(), 3);
+    let job = block.job();
+    assert_eq!(names(&block.path(&format!("{}/tries", block.trial(&job, "a1")))), ["1", "2"]);
+    assert_eq!(block.exception(&job, "a1"), "TrialLimitError");
+    assert_eq!(block.ledger(), ["a1 done"]);
+}
+
+#[test]
 fn what_an_agent_left_when_its_time_was_over_is_graded() {
     let model = Model::answering(|_, _| Answer::Silence);
     let block = Block::served(&model, "agent_timeout_sec: 1");
