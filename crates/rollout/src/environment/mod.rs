@@ -55,6 +55,19 @@ pub enum Network {
     Public,
 }
 
+impl Network {
+    /// What is reached, for people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::None => "its own loopback only",
+            Self::ModelOnly => "the model only",
+            Self::Allowlist => "the allowed hosts only",
+            Self::Public => "everything",
+        }
+    }
+}
+
 /// What a trial asks of its environment.
 #[derive(Debug, Clone)]
 pub struct EnvironmentSpec {
@@ -68,8 +81,12 @@ pub struct EnvironmentSpec {
     pub workdir: Option<String>,
     /// Variables for every command, `${VAR}` already resolved.
     pub env: BTreeMap<String, String>,
-    /// What can be reached.
+    /// What can be reached, by the agent above all.
     pub network: Network,
+    /// What the task says of set-up apart from the agent's run.
+    pub setup_network: Option<Network>,
+    /// What can be reached during verification.
+    pub verifier_network: Network,
     /// CPUs, fractions allowed.
     pub cpus: Option<f64>,
     /// Memory limit, MiB.

@@ -119,6 +119,10 @@ impl Try {
         self.phase(Phase::Prepare);
         let broken = |e: String| TryError::new(ErrorType::EnvironmentBuildError, e);
         let task = TaskView::read(&self.spec).map_err(broken)?;
+        let asked = task.environment_spec(&self.spec, Duration::ZERO, None);
+        if let Some(why) = self.tools.provider.refuse(&asked) {
+            return Err(broken(why));
+        }
         let agent = agent::registry::create(&self.spec.agent.name, &self.spec.agent.kwargs)
             .map_err(|e| TryError::new(ErrorType::AgentSetupError, e.to_string()))?;
         self.result = TrialResult {

@@ -47,7 +47,34 @@ pub struct TaskView {
     environment_dir: PathBuf,
     environment: EnvironmentSection,
     environment_env: BTreeMap<String, String>,
-    network: Option<NetworkPolicy>,
+    networks: Networks,
+}
+
+/// What a task says of each phase's network; none where it is silent.
+#[derive(Debug, Clone, Copy)]
+struct Networks {
+    setup: Option<Network>,
+    agent: Option<Network>,
+    verifier: Option<Network>,
+}
+
+impl Networks {
+    /// A phase that is silent has the environment's.
+    fn of(definition: &Definition) -> Self {
+        let policy = |policy: &Option<NetworkPolicy>| {
+            policy.as_ref().map(|policy| match policy.mode {
+                NetworkMode::Public => Network::Public,
+                NetworkMode::NoNetwork => Network::None,
+                NetworkMode::Allowlist => Network::Allowlist,
+            })
+        };
+        let setup = policy(&definition.environment.network);
+        Self {
+            setup,
+            agent: policy(&definition.agent.network).or(setup),
+            verifier: policy(&definition.verifier.network).or(setup),
+        }
+    }
 }
 
 impl TaskView {
@@ -93,11 +120,11 @@ impl TaskView {
             environment_dir: task.environment_dir(),
             environment: definition.environment.clone(),
             environment_env: resolve(&definition.environment.env)?,
-            network: definition.agent.network.clone().or_else(|| definition.environment.network.clone()),
+            networks: Networks::of(definition),
         })
     }
 
-    /// What the trial asks of its environment: config's figures win over the task's.
+    /// What the trial asks of its environment: config's figures win over the task's, the task's networks over config's.
     #[must_use]
     pub fn environment_spec(
         &self,
@@ -112,23 +139,18 @@ impl TaskView {
             docker_image: self.environment.docker_image.clone(),
             workdir: self.environment.workdir.clone(),
             env: self.environment_env.clone(),
-            network: self.network(figures.network),
+            network: self.networks.agent.unwrap_or(figures.network),
+            setup_network: self.networks.setup,
+            verifier_network: self.networks.verifier.or(figures.verifier_network).unwrap_or(
+                // As in Harbor, where an environment can give each phase its own.
+                if figures.kind == "docker" { Network::Public } else { Network::None },
+            ),
             cpus: figures.cpus.or(self.environment.cpus),
             memory_mb: figures.memory_mb.or(self.environment.memory_mb),
             storage_mb: figures.storage_mb.or(self.environment.storage_mb),
             pids: figures.pids,
             proxy_socket,
             build_timeout,
-        }
-    }
-
-    /// A task's own word wins.
-    fn network(&self, silent: Network) -> Network {
-        match self.network.as_ref().map(|policy| policy.mode) {
-            None => silent,
-            Some(NetworkMode::Public) => Network::Public,
-            Some(NetworkMode::NoNetwork) => Network::None,
-            Some(NetworkMode::Allowlist) => Network::Allowlist,
         }
     }
 }

@@ -166,6 +166,8 @@ pub fn spec(context: PathBuf) -> EnvironmentSpec {
         docker_image: None,
         workdir: None,
         env: BTreeMap::new(),
+        setup_network: None,
+        verifier_network: Network::None,
         network: Network::None,
         cpus: None,
         memory_mb: None,

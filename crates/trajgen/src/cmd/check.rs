@@ -114,6 +114,7 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
     });
     findings
         .add("environment", capabilities.map_err(|e| Failure { code: e.code, message: e.message.clone() }));
+    let mut policies = Vec::new();
     if let (Ok(ledger), Ok(provider)) = (&ledger, &provider)
         && !block::is_in_use(block)
     {
@@ -128,6 +129,7 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
         let says = work.and_then(|work| match work {
             Found::Nothing(nothing) => Ok(nothing.says),
             Found::Work(work) => {
+                policies = run::policies(&work);
                 let refused: Vec<String> = work
                     .planned
                     .iter()
@@ -151,14 +153,12 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
     port(config, findings);
     upstream(block, config, findings).await;
     let network = &config.runtime_info.input.environment;
-    findings.add(
-        "network",
-        Ok(format!(
-            "tasks that say nothing reach: agent {}, verifier {}",
-            network.network,
-            network.verifier_network.map_or_else(|| "loopback only".into(), |n| n.to_string())
-        )),
+    let silent = format!(
+        "tasks that say nothing reach: agent {}, verifier {}",
+        network.network,
+        network.verifier_network.map_or_else(|| "loopback only".into(), |n| n.to_string())
     );
+    findings.add("network", Ok(if policies.is_empty() { silent } else { policies.join("; ") }));
 }
 
 /// A network as the config writes it.

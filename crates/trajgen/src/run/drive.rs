@@ -161,6 +161,25 @@ pub fn refusal(spec: &TrialSpec, provider: &dyn EnvironmentProvider) -> Option<S
     }
 }
 
+/// Who reaches what in the trials of a job, one line for each policy.
+pub fn policies(work: &Work) -> Vec<String> {
+    let mut tasks = std::collections::BTreeMap::<_, std::collections::BTreeSet<&str>>::new();
+    for spec in work.planned.iter().map(|p| &p.spec) {
+        if let Ok(task) = TaskView::read(spec) {
+            let asked = task.environment_spec(spec, Duration::ZERO, None);
+            let policy = (asked.network.words(), asked.verifier_network.words());
+            tasks.entry(policy).or_default().insert(&spec.task_id);
+        }
+    }
+    let line = |((agent, verifier), tasks): (_, std::collections::BTreeSet<&str>)| {
+        let named: Vec<&str> = tasks.iter().copied().take(3).collect();
+        let more = if tasks.len() > named.len() { ", …" } else { "" };
+        let (n, named) = (tasks.len(), named.join(", "));
+        format!("agent {agent}, verifier {verifier}: {n} tasks ({named}{more})")
+    };
+    tasks.into_iter().map(line).collect()
+}
+
 /// What a dead or cancelled try left makes room for the next, which starts afresh.
 fn set_aside_unfinished(work: &Work) -> Result<(), Failure> {
     for trial in work.planned.iter().filter(|p| p.finished.is_none()) {

@@ -12,7 +12,7 @@ mod setup;
 mod signals;
 
 pub use dead::archive_dead_runs;
-pub use drive::{check_disk, refusal};
+pub use drive::{check_disk, policies, refusal};
 pub use monitor::JobFigures;
 pub use setup::{Found, Work, check_host, config_at_hand, load_config, provider_of, upstream_of};
 

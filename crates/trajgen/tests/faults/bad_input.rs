@@ -169,6 +169,27 @@ fn tasks_that_cannot_be_used() {
                 REWARDED,
             );
         }),
+        ("phases with networks of their own", 2, &|b| {
+            for (id, agent, verifier, environment) in [
+                ("b1", "no-network", "public", ""),
+                ("b2", "public", "", ""),
+                ("b3", "", "no-network", "public"),
+                ("b4", "no-network", "", "public"),
+                ("b5", "no-network", "no-network", "no-network"),
+                ("b6", "", "", "public"),
+            ] {
+                let sections = [("agent", agent), ("verifier", verifier), ("environment", environment)];
+                let toml: String = sections
+                    .iter()
+                    .filter(|(_, mode)| !mode.is_empty())
+                    .map(|(section, mode)| format!("[{section}]\nnetwork_mode = \"{mode}\"\n"))
+                    .collect();
+                b.task_with(id, &toml, REWARDED);
+            }
+        }),
+        ("a verifier that is to reach more than the agent", 2, &|b| {
+            b.edit("config.yaml", "{type: sandbox}", "{type: sandbox, verifier_network: public}");
+        }),
         ("an unset variable", 2, &|b| {
             b.task_with("b1", "[verifier.env]\nKEY = \"${NO_SUCH_VARIABLE}\"\n", REWARDED);
         }),
@@ -233,4 +254,23 @@ fn files_of_ours_that_were_spoilt() {
         assert_eq!(names(&block.path("artifacts/archives")), ["run_001"]);
     }
     insta::assert_snapshot!(all);
+}
+
+#[test]
+fn check_and_validate_refuse_the_networks_that_a_run_refuses() {
+    let block = block();
+    let said = |block: &Block| block.trajgen(&["check"]).stdout;
+    let silent = "agent the model only, verifier its own loopback only: 1 tasks (a1)";
+    assert!(said(&block).contains(silent), "{}", said(&block));
+    block.task_with("b1", "[verifier]\nnetwork_mode = \"public\"\n", REWARDED);
+    let refused = "verification everything, but the sandbox has one network for all of a trial";
+    let checked = block.trajgen(&["check"]).expect(2).stdout;
+    assert!(checked.contains(refused), "{checked}");
+    assert!(
+        checked.contains(&format!("{silent}; ")) || checked.contains(&format!("; {silent}")),
+        "{checked}"
+    );
+    assert!(checked.contains("agent the model only, verifier everything: 1 tasks (b1)"), "{checked}");
+    let validated = block.trajgen(&["validate", "tasks/b1"]).expect(2).stdout;
+    assert!(validated.contains(refused), "{validated}");
 }

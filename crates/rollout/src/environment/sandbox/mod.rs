@@ -10,6 +10,7 @@ mod image;
 mod launch;
 mod live;
 mod maps;
+mod phases;
 mod running;
 mod scratch;
 mod storage;
@@ -172,8 +173,8 @@ impl EnvironmentProvider for SandboxProvider {
     }
 
     fn refuse(&self, spec: &EnvironmentSpec) -> Option<String> {
-        if spec.network == Network::Allowlist {
-            return Some("the sandbox cannot limit the network to named hosts yet: use Docker".to_owned());
+        if let Some(why) = phases::refuse(spec.setup_network, spec.network, spec.verifier_network) {
+            return Some(why);
         }
         if let (Some(image), false) = (&spec.docker_image, self.any_image) {
             return Some(format!(
