@@ -42,13 +42,14 @@ impl Serialize for Secret {
     }
 }
 
-/// A URL that may hold `user:password@`. It shows itself without that part.
+/// A URL that may hold `user:password@`, and keys in its query. It shows itself without that part, and
+/// without the value of anything in the query.
 #[derive(Clone, Default, PartialEq, Eq, JsonSchema)]
 #[schemars(transparent)]
 pub struct SecretUrl(String);
 
 impl SecretUrl {
-    /// Takes a URL's user and password out of sight.
+    /// Takes a URL's user, password and query values out of sight.
     pub fn new(url: impl Into<String>) -> Self {
         Self(url.into())
     }
@@ -60,19 +61,61 @@ impl SecretUrl {
     /// The part between `://` and `@`, when there is one.
     #[must_use]
     pub fn user_info(&self) -> Option<&str> {
-        let authority = self.0.split_once("://")?.1.split(['/', '?', '#']).next()?;
-        Some(authority.rsplit_once('@')?.0)
+        let (_, rest) = self.parts();
+        let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+        let (authority, beyond) = rest.split_at(end);
+        if let Some((user, _)) = authority.rsplit_once('@') {
+            return Some(user);
+        }
+        // A password with one of those characters in it: what stands where the port should is none.
+        let port = authority.rsplit_once(':')?.1;
+        let is_port = port.bytes().all(|byte| byte.is_ascii_digit()) || authority.ends_with(']');
+        let at = beyond.rfind('@').filter(|_| !is_port)?;
+        rest.get(..end + at)
+    }
+    /// The values in the query; of a part that is no `key=value`, all of it.
+    pub fn query_values(&self) -> impl Iterator<Item = &str> {
+        let (_, rest) = self.parts();
+        let rest = rest.get(self.user_info().map_or(0, str::len)..).unwrap_or_default();
+        let query = rest.split_once('?').map_or("", |(_, query)| query);
+        let parts = query.split(['&', ';', '#']);
+        parts
+            .map(|part| part.split_once('=').map_or(part, |(_, value)| value))
+            .filter(|value| !value.is_empty())
+    }
+    /// The scheme with its `://`, and what follows.
+    fn parts(&self) -> (&str, &str) {
+        self.0.split_at(self.0.find("://").map_or(0, |at| at + 3))
     }
 }
 
 impl fmt::Display for SecretUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.user_info(), self.0.split_once("://")) {
-            (Some(user), Some((scheme, rest))) => {
-                write!(f, "{scheme}://{REDACTED}{}", rest.get(user.len()..).unwrap_or_default())
+        let (scheme, rest) = self.parts();
+        f.write_str(scheme)?;
+        let rest = match self.user_info() {
+            Some(user) => {
+                f.write_str(REDACTED)?;
+                rest.get(user.len()..).unwrap_or_default()
             }
-            _ => f.write_str(&self.0),
+            None => rest,
+        };
+        let Some((place, query)) = rest.split_once('?') else { return f.write_str(rest) };
+        write!(f, "{place}?")?;
+        for part in query.split_inclusive(['&', ';', '#']) {
+            let (part, end) = match part.strip_suffix(['&', ';', '#']) {
+                Some(whole) => (whole, &part[whole.len()..]),
+                None => (part, ""),
+            };
+            match part.split_once('=') {
+                _ if part.is_empty() => {}
+                Some((key, "")) => write!(f, "{key}=")?,
+                Some((key, _)) => write!(f, "{key}={REDACTED}")?,
+                None => f.write_str(REDACTED)?,
+            }
+            f.write_str(end)?;
         }
+        Ok(())
     }
 }
 
@@ -128,13 +171,36 @@ mod tests {
     #[test]
     fn nothing_shows_a_secret() {
         let secret = Secret::new("sk-very-secret");
-        let url = SecretUrl::new("https://me:sk-very-secret@host:8/v1?x=a@b");
+        let url = SecretUrl::new("https://me:sk-very-secret@host:8/v1?x=very@b&y=&very#z=very");
         let table = Guarded(serde_json::json!({"a": {"HF_TOKEN": "sk-very-secret"}, "b": "shown"}));
         let shown = format!("{secret} {secret:?} {url} {url:?} {table:?}")
             + &serde_json::to_string(&(&secret, &url, &table)).unwrap();
         assert!(!shown.contains("very"), "{shown}");
-        assert!(shown.contains("shown") && shown.contains("https://[REDACTED]@host:8/v1?x=a@b"), "{shown}");
+        assert!(
+            shown.contains("shown")
+                && shown.contains("https://[REDACTED]@host:8/v1?x=[REDACTED]&y=&[REDACTED]#z=[REDACTED]"),
+            "{shown}"
+        );
         assert_eq!(secret.expose(), "sk-very-secret");
         assert_eq!(SecretUrl::new("http://host/a@b").user_info(), None);
+        assert_eq!(url.query_values().collect::<Vec<_>>(), ["very@b", "very", "very"]);
+    }
+
+    #[test]
+    fn odd_addresses_hide_their_passwords_too() {
+        let cases = [
+            ("http://me:p/w@host/v1", "http://[REDACTED]@host/v1"),
+            ("http://me:p?w=x@host/v1", "http://[REDACTED]@host/v1"),
+            ("me:pw@host", "[REDACTED]@host"),
+            ("ftp://me@host", "ftp://[REDACTED]@host"),
+            ("http://[::1]:8/v1@x?a", "http://[::1]:8/v1@x?[REDACTED]"),
+            ("http://h:80/a@b", "http://h:80/a@b"),
+            ("script://a/b", "script://a/b"),
+            ("https://h/v1?k=[REDACTED]", "https://h/v1?k=[REDACTED]"),
+            ("", ""),
+        ];
+        for (url, shown) in cases {
+            assert_eq!(SecretUrl::new(url).to_string(), shown);
+        }
     }
 }

@@ -95,6 +95,21 @@ fn the_resolved_config_reads_as_itself_and_hides_what_is_secret() {
 }
 
 #[test]
+fn keys_in_the_query_of_an_address_are_hidden_wherever_they_stand() {
+    let text = "version: 1\n# once https://h/v1?key=commented and sk-first-key\nruntime_info:\n  input:\n    llm_api: {api_base_url: 'https://h/v1?key=sk-first-key&token=sk-2&sk-3#a=sk-4', model: m}\n    task_source: {dataset_name: t}\n    agent: {name: nop, kwargs: {note: sk-first-key}}\n";
+    let config = read(text);
+    let shown = redact_text(text, &config);
+    assert!(!shown.contains("sk-") && !shown.contains("commented"), "{shown}");
+    assert!(
+        shown.contains("https://h/v1?key=[REDACTED]&token=[REDACTED]&[REDACTED]#a=[REDACTED]"),
+        "{shown}"
+    );
+    assert_eq!(redact_text(&shown, &read(&shown)), shown);
+    let resolved = redacted(&config).unwrap().replace("note: sk-first-key", "");
+    assert!(!resolved.contains("sk-"), "{resolved}");
+}
+
+#[test]
 fn debugging_output_hides_what_is_secret() {
     let text = SECRETS.replace(", api_key: }", "}").replace("api_key: *shared", "api_key: x");
     let shown = format!("{:?}", read(&text).runtime_info.input.llm_api);

@@ -2,7 +2,7 @@
 
 use crate::proxy::{OnDisconnect, ProxyConfig};
 use serde_json::{Map, Value, json};
-use trajgen_contract::redact::{REDACTED, Secrets, redact_text};
+use trajgen_contract::redact::{REDACTED, Secrets};
 use trajgen_upstream::UpstreamConfig;
 
 /// The resolved config of a job's proxy as YAML, without keys.
@@ -24,7 +24,7 @@ pub fn resolved_config_yaml(
                 "model_name": proxy.upstream.info().model,
                 "litellm_params": without_nulls(json!({
                     "model": deployment.model,
-                    "api_base": redact_text(&deployment.api_base_url),
+                    "api_base": deployment.shown_url(),
                     "api_key": given(&deployment.api_key),
                     "timeout": deployment.request_timeout.as_secs_f64(),
                     "max_retries": deployment.max_retries,
@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn it_says_all_but_the_keys() {
         let deployment = UpstreamConfig {
-            api_base_url: "http://127.0.0.1:1/v1?token=abc".to_owned(),
+            api_base_url: "http://127.0.0.1:1/v1?token=abc&key=abc".to_owned(),
             api_key: "short".to_owned(),
             model: "openai/m".to_owned(),
             ..UpstreamConfig::default()

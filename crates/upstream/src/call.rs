@@ -45,7 +45,7 @@ pub trait Upstream: Send + Sync + 'static {
 pub struct UpstreamInfo {
     /// The name sent to it and written to records.
     pub model: String,
-    /// Its address, as configured.
+    /// Its address, for records: without users, passwords and query values.
     pub api_base: String,
     /// The protocol spoken to it.
     pub protocol: WireProtocol,

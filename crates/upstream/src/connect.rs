@@ -6,6 +6,7 @@ use crate::usage::Prices;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use trajgen_contract::config::SecretUrl;
 
 /// One deployment of a model, as configured.
 #[derive(Clone)]
@@ -30,10 +31,18 @@ pub struct UpstreamConfig {
     pub base_dir: PathBuf,
 }
 
+impl UpstreamConfig {
+    /// The address as it may be shown and recorded: without users, passwords and query values.
+    #[must_use]
+    pub fn shown_url(&self) -> String {
+        SecretUrl::new(&self.api_base_url).to_string()
+    }
+}
+
 impl std::fmt::Debug for UpstreamConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("UpstreamConfig")
-            .field("api_base_url", &self.api_base_url)
+            .field("api_base_url", &self.shown_url())
             .field("model", &self.model)
             .finish_non_exhaustive()
     }
@@ -69,7 +78,7 @@ pub enum ConnectError {
     /// An address that is none.
     #[error("llm_api.api_base_url `{url}`: {problem}; expected http(s)://HOST/v1 or script://PATH")]
     Address {
-        /// What was found.
+        /// What was found, without credentials.
         url: String,
         /// What is wrong with it.
         problem: String,
@@ -106,7 +115,7 @@ pub fn connect(config: UpstreamConfig) -> Result<Arc<dyn Upstream>, ConnectError
             Err(ConnectError::Setting { key: "model", problem })
         }
         Some("http" | "https") => crate::http::connect(&config),
-        _ => Err(ConnectError::Address { url: url.to_owned(), problem: "unknown scheme".to_owned() }),
+        _ => Err(ConnectError::Address { url: config.shown_url(), problem: "unknown scheme".to_owned() }),
     }
 }
 
@@ -133,7 +142,13 @@ mod tests {
         assert_eq!(refused("replay://x", ""), "replay:// is not supported yet; use script:// or http(s)://");
         assert!(refused("ftp://h", "x").contains("`ftp://h`: unknown scheme; expected http(s)://HOST/v1"));
         assert!(refused("h/v1", "x").contains("unknown scheme"));
-        assert!(refused("http://u:p@h/v1", "x").contains("put the key in api_key"));
+        let refused_user = refused("http://me:hunter2@h/v1?key=hunter2", "x");
+        assert!(refused_user.contains("put the key in api_key"), "{refused_user}");
+        assert!(refused_user.contains("`http://[REDACTED]@h/v1?key=[REDACTED]`"), "{refused_user}");
+        for url in ["ftp://me:hunter2@h", "me:hunter2@h", "http://me:hunter/2@h", "http:///?k=hunter2"] {
+            let said = refused(url, "x");
+            assert!(said.starts_with("llm_api.api_base_url") && !said.contains("hunter"), "{said}");
+        }
         assert!(refused("http://h/v1", "openai/").starts_with("llm_api.model: "));
         assert!(refused("http://h/v1", "x").starts_with("llm_api.api_key: "));
         assert!(refused("script://", "").contains("no path"));

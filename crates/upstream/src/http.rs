@@ -13,6 +13,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::Duration;
+use trajgen_contract::config::SecretUrl;
 use trajgen_contract::record::WireProtocol;
 
 /// How much of an error body is read and kept, bytes.
@@ -30,7 +31,7 @@ struct Http {
 
 /// An upstream at `http(s)://`.
 pub(crate) fn connect(config: &UpstreamConfig) -> Result<Arc<dyn Upstream>, ConnectError> {
-    let address = |problem: String| ConnectError::Address { url: config.api_base_url.clone(), problem };
+    let address = |problem: String| ConnectError::Address { url: config.shown_url(), problem };
     let base = reqwest::Url::parse(&config.api_base_url).map_err(|error| address(error.to_string()))?;
     if !base.username().is_empty() || base.password().is_some() {
         return Err(address("a user or password in the address; put the key in api_key".to_owned()));
@@ -59,7 +60,7 @@ pub(crate) fn connect(config: &UpstreamConfig) -> Result<Arc<dyn Upstream>, Conn
     };
     let info = UpstreamInfo {
         model: config.model.strip_prefix("openai/").unwrap_or(&config.model).to_owned(),
-        api_base: config.api_base_url.clone(),
+        api_base: config.shown_url(),
         protocol: WireProtocol::OpenAi,
         prices: config.prices,
         drop_params: config.drop_params.clone(),
@@ -164,7 +165,7 @@ async fn refused(response: reqwest::Response) -> Failure {
     if status.is_redirection() {
         failure.message = format!(
             "the model's address redirects ({status}) to {}, which is not followed; set llm_api.api_base_url to it",
-            location.as_deref().unwrap_or("an unnamed place")
+            location.map_or_else(|| "an unnamed place".to_owned(), |to| SecretUrl::new(to).to_string())
         );
     }
     failure

@@ -30,7 +30,7 @@ pub fn redacted(config: &Config) -> Result<String, serde_saphyr::ser::Error> {
 /// The user's config.yaml with every credential's value as `[REDACTED]`; everything else, comments
 /// included, stays as it is. `config` is what the text was read as: what it knows to be secret is
 /// removed from comments, keys and other values too, and so are credentials that are commented out
-/// and `user:password@` in URLs.
+/// and, in URLs, `user:password@` and the values of the query.
 #[must_use]
 pub fn redact_text(text: &str, config: &Config) -> String {
     let mut scalars = Vec::new();
@@ -71,8 +71,9 @@ fn secrets(config: &Config) -> Vec<String> {
         urls.push(&api.api_base_url);
     }
     values.extend(input.litellm_proxy.master_key.iter().map(|key| key.expose().to_owned()));
-    for user in urls.into_iter().filter_map(SecretUrl::user_info) {
-        values.extend(user.split_once(':').map(|(_, password)| password.to_owned()));
+    for url in urls {
+        let password = url.user_info().and_then(|user| user.split_once(':')).map(|(_, password)| password);
+        values.extend(password.into_iter().chain(url.query_values()).map(str::to_owned));
     }
     named(&Value::Object(input.environment.slurm.0.clone()), false, &mut values);
     named(&Value::Object(config.environment.extra.0.clone()), false, &mut values);
@@ -162,15 +163,15 @@ impl Scalar {
     }
 }
 
-/// `text` without any of the secret `values`, and without users and passwords of URLs.
+/// `text` without any of the secret `values`, and without users, passwords and query values of URLs.
 fn clean(text: &str, values: &[String]) -> String {
-    static USER_INFO: LazyLock<Option<Regex>> =
-        LazyLock::new(|| Regex::new(r#"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/?#"'@]+@"#).ok());
+    static URL: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r#"[A-Za-z][A-Za-z0-9+.-]*://[^\s"'<>]+"#).ok());
     let text = values.iter().fold(text.to_owned(), |text, value| text.replace(value.as_str(), REDACTED));
-    match USER_INFO.as_ref() {
-        Some(user_info) => user_info
-            .replace_all(&text, |found: &Captures<'_>| format!("{}{REDACTED}@", &found[1]))
-            .into_owned(),
+    match URL.as_ref() {
+        Some(url) => {
+            url.replace_all(&text, |found: &Captures<'_>| SecretUrl::new(&found[0]).to_string()).into_owned()
+        }
         None => text,
     }
 }

@@ -37,6 +37,32 @@ async fn a_call_is_tried_again_and_stays_one_record() {
 }
 
 #[tokio::test]
+async fn keys_in_the_address_are_sent_and_written_nowhere() {
+    let model = Model::new(|n, body| match n {
+        0 => error(503, "server_error", "busy"),
+        1 => reply(body, "hello"),
+        _ => error(400, "bad_request", "no"),
+    })
+    .await;
+    let address = model.address.clone();
+    let upstream = model.upstream_with(|config| {
+        config.api_base_url.push_str("?key=first-secret&token=second-secret&third-secret");
+    });
+    assert!(!format!("{:?}", upstream.info()).contains("secret"));
+    let bench = Bench::new(upstream).await;
+    let key = bench.key("t");
+    for _ in 0..2 {
+        bench.ask(&key, &body("hi")).await.text().await.unwrap();
+    }
+    let written = std::fs::read_to_string(bench.log("t")).unwrap();
+    assert!(!written.contains("secret"), "{written}");
+    let shown = format!("{address}?key=[REDACTED]&token=[REDACTED]&[REDACTED]");
+    let records = bench.records("t");
+    assert_eq!(records[0].upstream_tries[0].deployment, format!("real-model@{shown}"));
+    assert_eq!(records[1].failure.as_ref().unwrap().deployment.as_ref().unwrap().api_base, shown);
+}
+
+#[tokio::test]
 async fn failures_have_a_status_a_record_and_an_ending() {
     let cases = [
         (401, "invalid_api_key", Some(ErrorType::AgentAuthenticationError), "AuthenticationError", 1),

@@ -17,13 +17,13 @@ pub(crate) fn connect(config: &UpstreamConfig) -> Result<Arc<dyn Upstream>, Conn
     let path = config.api_base_url.strip_prefix("script://").unwrap_or_default();
     if path.is_empty() {
         let problem = "no path".to_owned();
-        return Err(ConnectError::Address { url: config.api_base_url.clone(), problem });
+        return Err(ConnectError::Address { url: config.shown_url(), problem });
     }
     let path = config.base_dir.join(path);
     let scripts = file::Scripts::read(&path)?;
     let info = UpstreamInfo {
         model: scripts.model.clone(),
-        api_base: config.api_base_url.clone(),
+        api_base: config.shown_url(),
         protocol: WireProtocol::OpenAi,
         prices: config.prices,
         drop_params: config.drop_params.clone(),
