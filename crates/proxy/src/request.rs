@@ -51,6 +51,8 @@ pub(crate) struct Changes<'a> {
 pub(crate) fn prepare(body: &Bytes, changes: &Changes<'_>) -> Result<Prepared, String> {
     let mut fields: Fields<'_> = read_fields(body)?;
     let mut notes = Vec::new();
+    // Something was taken out, which no field that is left tells.
+    let mut is_cut = false;
     let text = |raw: &RawValue| serde_json::from_str::<String>(raw.get()).ok();
     let is_given = |fields: &Fields<'_>, key: &str| fields.get(key).is_some_and(|raw| raw.get() != "null");
 
@@ -67,6 +69,7 @@ pub(crate) fn prepare(body: &Bytes, changes: &Changes<'_>) -> Result<Prepared, S
         && let Some(path) = metadata.remove("trajectory_output_path")
     {
         output_path = path.as_str().map(str::to_owned);
+        is_cut = true;
         if metadata.is_empty() {
             fields.shift_remove("metadata");
         } else {
@@ -77,18 +80,20 @@ pub(crate) fn prepare(body: &Bytes, changes: &Changes<'_>) -> Result<Prepared, S
     if let Some(temperature) = changes.temperature {
         set(&mut fields, "temperature", &json!(temperature));
     }
+    let mut defaulted = Vec::new();
     for (key, default) in [("temperature", changes.defaults.temperature), ("top_p", changes.defaults.top_p)] {
         if let Some(default) = default
             && !is_given(&fields, key)
         {
             set(&mut fields, key, &json!(default));
+            defaulted.push(key);
         }
     }
     for key in &upstream.drop_params {
-        if let Some(dropped) = fields.shift_remove(key)
-            && !(key == "temperature" && changes.defaults.temperature.is_some())
-            && dropped.get() != "null"
-        {
+        let Some(dropped) = fields.shift_remove(key) else { continue };
+        is_cut = true;
+        // What nobody asked for is not missed.
+        if dropped.get() != "null" && !defaulted.contains(&key.as_str()) {
             notes.push(format!("dropped {key}, which the upstream does not take"));
         }
     }
@@ -104,8 +109,7 @@ pub(crate) fn prepare(body: &Bytes, changes: &Changes<'_>) -> Result<Prepared, S
         }
     }
 
-    let is_changed =
-        fields.values().any(|raw| matches!(raw, Cow::Owned(_))) || output_path.is_some() || !notes.is_empty();
+    let is_changed = is_cut || fields.values().any(|raw| matches!(raw, Cow::Owned(_)));
     let body = if is_changed {
         Bytes::from(serde_json::to_vec(&fields).map_err(|error| error.to_string())?)
     } else {
@@ -202,6 +206,36 @@ mod tests {
         let (prepared, sent) = prepared("{\"model\":\"m\"}", defaults, &["temperature"]);
         assert_eq!(sent, "{\"model\":\"m\",\"top_p\":0.9}");
         assert_eq!(prepared.notes, [""; 0]);
+    }
+
+    #[test]
+    fn what_an_agent_sends_and_the_model_does_not_take_is_dropped_with_a_note() {
+        let defaults = Defaults { temperature: Some(0.7), top_p: Some(0.9) };
+        let note = |key: &str| format!("dropped {key}, which the upstream does not take");
+        let dropped = ["temperature", "top_p", "logprobs"];
+        let cases = [
+            // As terminus-2 sends it: the configured temperature, in its own body.
+            (r#"{"model":"m","messages":[],"temperature":0.7}"#, vec![note("temperature")]),
+            (
+                r#"{"model":"m","messages":[],"temperature":0.7,"top_p":0.9}"#,
+                vec![note("temperature"), note("top_p")],
+            ),
+            (r#"{"model":"m","messages":[],"logprobs":true}"#, vec![note("logprobs")]),
+            (r#"{"model":"m","messages":[],"temperature":null,"logprobs":null}"#, vec![]),
+            (r#"{"model":"m","messages":[]}"#, vec![]),
+        ];
+        for defaults in [defaults, Defaults::default()] {
+            for (body, notes) in &cases {
+                let (prepared, sent) = prepared(body, defaults, &dropped);
+                assert_eq!((sent.as_str(), &prepared.notes), (r#"{"model":"m","messages":[]}"#, notes));
+            }
+        }
+    }
+
+    #[test]
+    fn a_null_that_is_dropped_is_not_sent() {
+        let (prepared, sent) = prepared(r#"{"model":"m","seed":null}"#, Defaults::default(), &["seed"]);
+        assert_eq!((sent.as_str(), prepared.notes.len()), (r#"{"model":"m"}"#, 0));
     }
 
     #[test]
