@@ -2,9 +2,11 @@
 
 mod pack;
 mod transfer;
+mod tree;
 
 pub use pack::{Packed, Selection, pack};
 pub(crate) use transfer::{get, put};
+pub use tree::{MAX_DEPTH, remove_tree, tree_size};
 
 /// The name of the only entry when a single file is packed; a folder's stream starts with the folder [`FOLDER`].
 pub const FILE: &str = "file";

@@ -1,6 +1,6 @@
 //! Packing a file or a folder, used by both sides.
 
-use super::{FILE, FOLDER};
+use super::{FILE, FOLDER, MAX_DEPTH};
 use rustix::fs::OFlags;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
@@ -55,7 +55,7 @@ pub fn pack(source: &Path, selection: &Selection, writer: impl Write) -> io::Res
     };
     if metadata.is_dir() {
         packer.append(&header(&metadata, tar::EntryType::Directory, 0), FOLDER, io::empty())?;
-        packer.folder(source, "")?;
+        packer.walk(source)?;
     } else {
         packer.item(source, FILE)?;
     }
@@ -89,20 +89,17 @@ impl<W: Write> Packer<'_, W> {
         self.tar.append_data(&mut header.clone(), name, content)
     }
 
-    /// Packs what is in `folder`, whose name in the stream is `prefix`, with a slash at its end.
-    fn folder(&mut self, folder: &Path, prefix: &str) -> io::Result<()> {
-        let listed = std::fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
-        let mut items = match listed {
-            Ok(items) => items,
-            Err(error) => {
-                self.skip(prefix, error);
-                return Ok(());
-            }
-        };
-        items.sort_by_key(std::fs::DirEntry::file_name);
-        for item in items {
+    /// Packs what is in `folder` and below. Its own stack: whoever made the tree chose how deep it is.
+    fn walk(&mut self, folder: &Path) -> io::Result<()> {
+        let mut open = vec![(String::new(), self.list(folder, "").into_iter())];
+        while let Some((prefix, items)) = open.last_mut() {
+            let Some(item) = items.next() else {
+                open.pop();
+                continue;
+            };
             let Ok(name) = item.file_name().into_string() else {
-                self.skip(prefix, format!("a name that is not UTF-8: {}", item.file_name().display()));
+                let prefix = prefix.clone();
+                self.skip(&prefix, format!("a name that is not UTF-8: {}", item.file_name().display()));
                 continue;
             };
             let name = format!("{prefix}{name}");
@@ -113,41 +110,64 @@ impl<W: Write> Packer<'_, W> {
                 self.skip(&name, format!("more than {MAX_ENTRIES} entries"));
                 continue;
             }
-            self.item(&item.path(), &name)?;
+            let path = item.path();
+            if !self.item(&path, &name)? {
+                continue;
+            }
+            let below = format!("{name}/");
+            if open.len() > MAX_DEPTH {
+                self.skip(&below, format!("what is in it: it lies deeper than {MAX_DEPTH} folders"));
+                continue;
+            }
+            let items = self.list(&path, &below).into_iter();
+            open.push((below, items));
         }
         Ok(())
     }
 
-    fn item(&mut self, path: &Path, name: &str) -> io::Result<()> {
+    fn list(&mut self, folder: &Path, prefix: &str) -> Vec<std::fs::DirEntry> {
+        let listed = std::fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>);
+        match listed {
+            Ok(mut items) => {
+                items.sort_by_key(std::fs::DirEntry::file_name);
+                items
+            }
+            Err(error) => {
+                self.skip(prefix, error);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Packs one entry; says whether it is a folder, whose content is still to be packed.
+    fn item(&mut self, path: &Path, name: &str) -> io::Result<bool> {
         let metadata = match path.symlink_metadata() {
             Ok(metadata) => metadata,
             Err(error) => {
                 self.skip(name, error);
-                return Ok(());
+                return Ok(false);
             }
         };
         if metadata.is_dir() {
             let folder = format!("{name}/");
             self.append(&header(&metadata, tar::EntryType::Directory, 0), &folder, io::empty())?;
-            self.folder(path, &folder)
-        } else if metadata.is_symlink() && self.selection.links {
+            return Ok(true);
+        }
+        if metadata.is_symlink() && self.selection.links {
             let mut header = header(&metadata, tar::EntryType::Symlink, 0);
             match std::fs::read_link(path) {
                 Ok(target) => {
                     self.entries += 1;
-                    self.tar.append_link(&mut header, name, target)
+                    self.tar.append_link(&mut header, name, target)?;
                 }
-                Err(error) => {
-                    self.skip(name, error);
-                    Ok(())
-                }
+                Err(error) => self.skip(name, error),
             }
         } else if metadata.is_file() {
-            self.file(path, name)
+            self.file(path, name)?;
         } else {
             self.skip(name, "no regular file");
-            Ok(())
         }
+        Ok(false)
     }
 
     fn file(&mut self, path: &Path, name: &str) -> io::Result<()> {

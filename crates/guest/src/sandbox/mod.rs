@@ -13,7 +13,7 @@ mod porter;
 mod room;
 mod spec;
 
-pub use porter::{porter, tree_size};
+pub use porter::porter;
 pub use room::process_one;
 pub use spec::{Bind, Door, Errand, Layer, Ready, Room, Upper};
 

@@ -29,8 +29,8 @@ fn run() -> Result<ExitCode, SandboxError> {
     }
     if let Some(errand) = door.errand {
         let done = match errand {
-            Errand::Measure(tree) => tree_size(Path::new(&tree)),
-            Errand::Remove(tree) => std::fs::remove_dir_all(&tree)
+            Errand::Measure(tree) => crate::files::tree_size(Path::new(&tree)),
+            Errand::Remove(tree) => crate::files::remove_tree(Path::new(&tree))
                 .map(|()| 0)
                 .map_err(SandboxError::at(format!("cannot remove {tree}")))?,
         };
@@ -55,21 +55,6 @@ fn run() -> Result<ExitCode, SandboxError> {
         .map_err(SandboxError::at("cannot start the sandbox's first process"))?;
     let status = child.wait().map_err(SandboxError::at("cannot wait for the sandbox's first process"))?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-/// What a tree takes on the disk, in bytes; what cannot be read is not counted.
-#[must_use]
-pub fn tree_size(folder: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
-    let mut sum = 0;
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let Ok(found) = entry.metadata() else { continue };
-        sum += found.blocks() * 512;
-        if found.is_dir() {
-            sum += tree_size(&entry.path());
-        }
-    }
-    sum
 }
 
 fn unshare(flags: UnshareFlags, what: &str) -> Result<(), SandboxError> {

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
-use trajgen_guest::files::{FILE, FOLDER};
+use trajgen_guest::files::{FILE, FOLDER, MAX_DEPTH};
 
 /// The longest path an entry may have, in bytes (Linux's own limit).
 const MAX_PATH: u64 = 4096;
@@ -92,15 +92,17 @@ fn read_name(entry: &mut impl Read) -> io::Result<PathBuf> {
     Ok(std::ffi::OsString::from_vec(name).into())
 }
 
-/// The parts of a path that only goes down; nothing when it does anything else.
+/// The parts of a path that only goes down, and not too deep; nothing when it does anything else.
 fn plain(path: &Path) -> Option<Vec<&Path>> {
-    path.components()
+    let parts: Option<Vec<&Path>> = path
+        .components()
         .filter(|component| !matches!(component, Component::CurDir))
         .map(|component| match component {
             Component::Normal(name) => Some(Path::new(name)),
             _ => None,
         })
-        .collect()
+        .collect();
+    parts.filter(|parts| parts.len() <= MAX_DEPTH + 1)
 }
 
 /// Opens a folder below `root`, making what is missing; nothing when something else is in the way.

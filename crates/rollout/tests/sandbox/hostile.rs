@@ -165,3 +165,20 @@ async fn an_image_that_rearranges_its_folders_gains_nothing() {
         room.all_gone().await;
     }
 }
+
+#[tokio::test]
+async fn folders_of_any_depth_go_at_the_end() {
+    let room = Room::new();
+    let sandbox = room.start().await;
+    run(&*sandbox, "perl -e 'for (1..15000) { mkdir q(d) or die $!; chdir q(d) or die $! }'").await;
+    let copy = room.dir.path().join("copy");
+    // What is too deep is left out; the rest comes.
+    run(&*sandbox, "mkdir -p /kept; echo x > /kept/file; mkdir -p /kept/$(printf 'd/%.0s' {1..300})").await;
+    let workdir = sandbox.workdir().to_owned();
+    assert!(sandbox.download(&workdir, &copy.join("deep"), &[]).await.unwrap());
+    assert!(sandbox.download("/kept", &copy.join("kept"), &[]).await.unwrap());
+    assert_eq!(std::fs::read_to_string(copy.join("kept/file")).unwrap(), "x\n");
+    assert!(!copy.join("kept").join("d/".repeat(250)).exists());
+    assert_eq!(run(&*sandbox, "echo lives").await, "lives\n");
+    room.stop(&*sandbox).await;
+}

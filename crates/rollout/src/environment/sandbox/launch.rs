@@ -14,7 +14,8 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
-use trajgen_guest::sandbox::{Door, Errand, PORTER, Ready, Room, tree_size};
+use trajgen_guest::files::{remove_tree, tree_size};
+use trajgen_guest::sandbox::{Door, Errand, PORTER, Ready, Room};
 
 /// The kernel needs no more to end processes that have been killed.
 const END_LIMIT: Duration = Duration::from_secs(20);
@@ -52,7 +53,7 @@ impl Program {
 
     /// Removes a tree that a sandbox has written.
     pub(super) fn remove(&self, maps: Option<&Maps>, tree: &Path) -> io::Result<()> {
-        match (super::scratch::remove(tree), maps.filter(|maps| maps.many())) {
+        match (remove_tree(tree), maps.filter(|maps| maps.many())) {
             (Err(_), Some(maps)) => self.run(maps, Errand::Remove(path(tree))).map(drop),
             (result, _) => result,
         }
