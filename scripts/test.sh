@@ -11,20 +11,7 @@ for argument in "$@"; do
   esac
 done
 
-# install PACKAGE...: installs Debian packages.
-install() {
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "test.sh: install what is missing: $*" >&2
-    exit 3
-  fi
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null
-}
-# need COMMAND PACKAGE...: installs them when the command is not there.
-need() {
-  local command=$1; shift
-  command -v "$command" >/dev/null || install "$@"
-}
+. scripts/need.sh
 need gcc build-essential
 need tmux tmux
 need git git
