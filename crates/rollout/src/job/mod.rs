@@ -16,8 +16,8 @@ pub use budget::Budget;
 pub use exclusions::{ExclusionDifferences, exclusion_differences};
 pub use files::write_job_files;
 pub use plan::{
-    Plan, PlanError, Planned, PlannedTrial, Rerun, Selection, TaskDir, agents_of, differences, job_name,
-    left_out, meaning_of, plan, select, specs, trial_name,
+    Plan, PlanError, Planned, PlannedTrial, Rerun, Selection, TaskDir, agents_of, changed_tasks, differences,
+    job_name, left_out, meaning_of, plan, select, specs, trial_name,
 };
 pub use queue::{Book, QueueOptions, Queued, run};
 pub use retry::RetryPolicy;

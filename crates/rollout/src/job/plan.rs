@@ -6,15 +6,17 @@ use crate::trial::{AgentSpec, EnvironmentFigures, SpendingLimits, Timeouts, Tria
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use trajgen_contract::config::{Config, Input, Integrity, NetworkPolicy};
 use trajgen_contract::files::{self, FileError};
+use trajgen_contract::harbor::redact_env;
 use trajgen_contract::layout::JobDir;
 use trajgen_contract::ledger::Ledger;
 use trajgen_contract::outcome::LedgerStatus;
 use trajgen_contract::result::{self, TrialResult};
+use trajgen_contract::task::digest;
 
 /// The version of `plan.json`.
 const VERSION: u32 = 1;
@@ -86,6 +88,9 @@ pub struct Plan {
     pub started_at: String,
     /// What gives its trials their meaning; a resumed job must have the same.
     pub meaning: Value,
+    /// Its tasks with their checksums; empty in plans of before there were any.
+    #[serde(default)]
+    pub tasks: BTreeMap<String, String>,
     /// Its trials, in order.
     pub trials: Vec<PlannedTrial>,
 }
@@ -260,8 +265,12 @@ pub(super) fn globs(patterns: &[String], whence: &str) -> Result<GlobSet, PlanEr
 }
 
 /// A plan for a new job: first attempts of all tasks come before second ones.
-#[must_use]
-pub fn plan(selection: &Selection, n_attempts: u32, meaning: Value) -> Plan {
+///
+/// # Errors
+/// When a task cannot be read.
+pub fn plan(selection: &Selection, n_attempts: u32, meaning: Value) -> Result<Plan, PlanError> {
+    let tasks = selection.pairs.iter().map(|(_, task)| Ok((task.id.clone(), checksum(task)?)));
+    let tasks = tasks.collect::<Result<_, PlanError>>()?;
     let mut trials = Vec::new();
     for attempt in 1..=n_attempts {
         for (agent, task) in &selection.pairs {
@@ -274,13 +283,34 @@ pub fn plan(selection: &Selection, n_attempts: u32, meaning: Value) -> Plan {
             });
         }
     }
-    Plan {
+    Ok(Plan {
         version: VERSION,
         job_id: uuid::Uuid::new_v4().to_string(),
         started_at: crate::clock::now(),
         meaning,
+        tasks,
         trials,
+    })
+}
+
+fn checksum(task: &TaskDir) -> Result<String, PlanError> {
+    digest::task_checksum(&task.path).map_err(|e| PlanError::Input(format!("task {}: {e}", task.id)))
+}
+
+/// Tasks of a plan whose content is no longer what it was when the job began.
+///
+/// # Errors
+/// When a task cannot be read.
+pub fn changed_tasks<'p>(plan: &'p Plan, tasks: &[TaskDir]) -> Result<Vec<&'p str>, PlanError> {
+    let mut changed = Vec::new();
+    for (id, was) in &plan.tasks {
+        if let Some(task) = tasks.iter().find(|task| &task.id == id)
+            && checksum(task)? != *was
+        {
+            changed.push(id.as_str());
+        }
     }
+    Ok(changed)
 }
 
 /// `<task id cut to 32 characters>__<7 random characters>`, trailing `_` and `-` of the id removed.
@@ -336,7 +366,18 @@ pub fn meaning_of(config: &Config, dataset: &str, agents: &[AgentSpec], environm
     let job = &input.harbor_job;
     let agents: Vec<Value> = agents
         .iter()
-        .map(|a| json!({"name": a.name, "version": a.version, "model": a.model, "kwargs": a.kwargs}))
+        .map(|a| {
+            json!({
+                "name": a.name,
+                "version": a.version,
+                "model": a.model,
+                "max_input_tokens": a.max_input_tokens,
+                "max_output_tokens": a.max_output_tokens,
+                "kwargs": a.kwargs,
+                // Keys are nobody's meaning.
+                "env": redact_env(&a.env),
+            })
+        })
         .collect();
     json!({
         "dataset": dataset,

@@ -190,6 +190,14 @@ impl Work {
                         differences.join("\n  ")
                     )));
                 }
+                let changed = job::changed_tasks(&plan, &tasks).map_err(plan_failure)?;
+                if !changed.is_empty() {
+                    return Err(Failure::bad_input(format!(
+                        "job {} cannot go on: these of its tasks are not what they were when it began: {}\nRestore them, or start a new job without --resume",
+                        dir.name(),
+                        changed.join(", ")
+                    )));
+                }
                 let mut planned =
                     job::specs(&plan, &dir, config, &dataset, &agents, &tasks, kind).map_err(plan_failure)?;
                 let left_out = job::left_out(&planned, &plan.started_at, ledger);
@@ -235,7 +243,8 @@ impl Work {
                 let prefix = input.harbor_job.job_name_prefix.as_deref();
                 let name = job::job_name(jobs_dir, prefix, &dataset, &agents, &version);
                 let dir = JobDir::new(jobs_dir.join(name));
-                let plan = job::plan(&selection, input.harbor_job.n_attempts, meaning);
+                let plan =
+                    job::plan(&selection, input.harbor_job.n_attempts, meaning).map_err(plan_failure)?;
                 let planned =
                     job::specs(&plan, &dir, config, &dataset, &agents, &tasks, kind).map_err(plan_failure)?;
                 let work = Self {

@@ -63,6 +63,50 @@ fn a_changed_meaning_is_refused_with_the_list_and_operations_may_change() {
 }
 
 #[test]
+fn tasks_that_are_no_longer_the_same_are_refused() {
+    let (six, job) = interrupted();
+    let block = &six.block;
+    for id in ["a1", "c2"] {
+        block.write(&format!("tasks/{id}/instruction.md"), "Do something else.\n");
+    }
+    // What is prepared stays, until it is prepared again.
+    block.trajgen(&["run", "--resume", "--dry-run"]).expect(0);
+    let ended = block.trajgen(&["run", "--resume", "--overwrite"]).expect(2);
+    assert_eq!(
+        ended.error(),
+        format!(
+            "error: job {job} cannot go on: these of its tasks are not what they were when it began: a1, c2\n\
+             Restore them, or start a new job without --resume"
+        )
+    );
+    assert_eq!(block.runs(), ["run_001 interrupted"]);
+    for id in ["a1", "c2"] {
+        block.write(&format!("tasks/{id}/instruction.md"), &format!("Do nothing in {id}.\n"));
+    }
+    six.mend();
+    block.trajgen(&["run", "--resume", "--overwrite"]).expect(0);
+    assert_eq!(block.result(&job)["stats"]["n_completed_trials"], 6);
+}
+
+#[test]
+fn what_an_agent_is_given_is_part_of_its_meaning_but_keys_are_not() {
+    let block = Block::scripted("n_tasks: 1");
+    block.task("a1", REWARDED);
+    block.edit("config.yaml", "max_turns: 5", "max_turns: 5, env: {A: '1', API_KEY: one}");
+    block.trajgen(&["run"]).expect(0);
+    let job = block.job();
+    assert!(!block.read(&format!("artifacts/jobs/{job}/plan.json")).contains("one"));
+    block.edit("config.yaml", "API_KEY: one", "API_KEY: two");
+    block.trajgen(&["run", "--resume"]).expect(0);
+    block.edit("config.yaml", "A: '1'", "A: '2'");
+    block.edit("config.yaml", "max_retries: 0", "max_retries: 0, max_input_tokens: 9000");
+    let ended = block.trajgen(&["run", "--resume"]).expect(2);
+    let error = ended.error();
+    assert!(error.contains("agent[0].env.A: was \"1\", is \"2\""), "{error}");
+    assert!(error.contains("agent[0].max_input_tokens: was null, is 9000"), "{error}");
+}
+
+#[test]
 fn a_resume_of_nothing_says_so() {
     let block = Block::scripted("");
     block.task("a1", REWARDED);
