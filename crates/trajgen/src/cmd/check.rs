@@ -137,7 +137,13 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
                         run::refusal(&p.spec, &**provider).map(|why| format!("{}: {why}", p.spec.task_id))
                     })
                     .collect();
-                if refused.is_empty() {
+                // A model that cannot be connected to is a finding of its own.
+                let upstream =
+                    run::upstream_of(block, config, work.model()).ok().filter(|_| work.calls_model());
+                let answers = upstream.map_or(Ok(()), |upstream| run::check_answers(&work, &*upstream));
+                if let (true, Err(failure)) = (refused.is_empty(), answers) {
+                    Err(failure)
+                } else if refused.is_empty() {
                     Ok(format!("{} trials would run", work.n_open()))
                 } else {
                     Err(Failure::bad_input(refused.join("; ")))

@@ -24,6 +24,7 @@ use trajgen_rollout::job::{
 };
 use trajgen_rollout::placement::Placement;
 use trajgen_rollout::trial::{LocalPlacement, SpendingLimits, Spent, TaskView, Tools, TrialSpec};
+use trajgen_upstream::Upstream;
 
 /// What came of it.
 pub struct Done {
@@ -151,6 +152,32 @@ fn check_tasks(work: &Work, provider: &dyn EnvironmentProvider) -> Result<(), Fa
             problems.join("\n  ")
         )))
     }
+}
+
+/// A model that answers from scripts must have one for each task that would run.
+pub fn check_answers(work: &Work, upstream: &dyn Upstream) -> Result<(), Failure> {
+    const TRIAL: &str = "check";
+    let open = work.planned.iter().filter(|p| p.finished.is_none() && p.spec.agent.model.is_some());
+    let tasks: std::collections::BTreeSet<&str> = open.map(|p| p.spec.task_id.as_str()).collect();
+    let problems: Vec<String> = tasks
+        .iter()
+        .filter_map(|task| match upstream.begin_trial(task, TRIAL) {
+            Ok(()) => {
+                upstream.end_trial(TRIAL);
+                None
+            }
+            Err(problem) => Some(format!("task {task}: {problem}")),
+        })
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::bad_input(format!(
+        "the model has no answers for {} of {} tasks:\n  {}",
+        problems.len(),
+        tasks.len(),
+        problems.join("\n  ")
+    )))
 }
 
 /// Why a trial's task cannot run here, if it cannot.

@@ -12,7 +12,7 @@ mod setup;
 mod signals;
 
 pub use dead::archive_dead_runs;
-pub use drive::{check_disk, policies, refusal};
+pub use drive::{check_answers, check_disk, policies, refusal};
 pub use monitor::JobFigures;
 pub use setup::{Found, Work, check_host, config_at_hand, load_config, provider_of, upstream_of};
 
@@ -128,7 +128,8 @@ async fn run_in_block(args: &Args) -> Result<i32, Failure> {
     };
     // Whether it answers is checked by the run; what can never work is no run at all.
     if work.calls_model() {
-        upstream_of(&block, &loaded.config, work.model())?;
+        let upstream = upstream_of(&block, &loaded.config, work.model())?;
+        check_answers(&work, &*upstream)?;
     }
     let forecast = forecast::forecast(&work, &loaded.config);
     if args.dry_run {

@@ -274,3 +274,20 @@ fn check_and_validate_refuse_the_networks_that_a_run_refuses() {
     let validated = block.trajgen(&["validate", "tasks/b1"]).expect(2).stdout;
     assert!(validated.contains(refused), "{validated}");
 }
+
+#[test]
+fn a_task_without_a_script_is_found_before_anything_starts() {
+    let block = block();
+    block.task("b1", REWARDED);
+    std::fs::rename(block.path("scripts/default.yaml"), block.path("scripts/a1.yaml")).unwrap();
+    for args in [&["run"][..], &["run", "--dry-run"]] {
+        let said = said(&block, args, 2);
+        assert!(said.contains("error: the model has no answers for 1 of 2 tasks:\n  task b1: "), "{said}");
+        untouched(&block);
+    }
+    let checked = block.trajgen(&["check"]).expect(2).stdout;
+    assert!(checked.contains("task b1: "), "{checked}");
+    // Agents that call no model need none.
+    block.edit("config.yaml", "agent: {name: terminus-2, max_turns: 5}", "agent: {name: nop}");
+    block.trajgen(&["run", "--dry-run"]).expect(0);
+}
