@@ -224,8 +224,9 @@ pub trait EnvironmentProvider: Send + Sync {
     fn capabilities(&self) -> Capabilities;
     /// Says what of `spec` cannot be given, before anything starts; nothing is ever weakened.
     fn refuse(&self, spec: &EnvironmentSpec) -> Option<String>;
-    /// Builds (or finds in the cache) what `spec` needs. Concurrent calls for one digest build once.
-    async fn build(&self, spec: &EnvironmentSpec, log_to: &Path) -> Result<(), EnvironmentError>;
+    /// Builds (or finds in the cache) what `spec` needs. Concurrent calls for one digest build once. Keeps to
+    /// `spec.build_timeout` and says what of it was used; waiting for another's build uses nothing.
+    async fn build(&self, spec: &EnvironmentSpec, log_to: &Path) -> Result<Duration, EnvironmentError>;
     /// Starts an environment. [`Self::build`] has been called for `spec`.
     async fn start(&self, spec: &EnvironmentSpec) -> Result<Box<dyn Environment>, EnvironmentError>;
     /// Removes what dead runs of this block left.

@@ -9,7 +9,7 @@ use super::workspace;
 use super::{Spent, TrialSpec, TryEnd, TryError};
 use crate::agent::{self, Agent, AgentContext, ModelEndpoint};
 use crate::clock;
-use crate::environment::{Environment, EnvironmentProvider, Exec};
+use crate::environment::{Environment, EnvironmentProvider, EnvironmentSpec, Exec};
 use crate::events::EventSink;
 use crate::placement::Placement;
 use async_trait::async_trait;
@@ -161,22 +161,7 @@ impl Try {
         let limit = clock::seconds(self.spec.timeouts.environment(task.build_timeout));
         let socket = self.tools.proxy.as_ref().and_then(|p| p.unix_socket().map(std::path::Path::to_owned));
         let spec = task.environment_spec(&self.spec, limit, socket);
-        let tools = self.tools.clone();
-        let build_log = self.dir.path().join("build.log");
-        let outcome = self
-            .limited(
-                Some(limit),
-                ErrorType::EnvironmentStartTimeoutError,
-                "starting the environment",
-                async move {
-                    {
-                        let _permit = tools.builds.acquire().await;
-                        tools.provider.build(&spec, &build_log).await?;
-                    }
-                    tools.provider.start(&spec).await.map(Arc::from)
-                },
-            )
-            .await;
+        let outcome = self.build_and_start(&spec).await;
         timing.finished_at = Some(clock::now());
         self.result.environment_setup = Some(timing);
         let environment: Arc<dyn Environment> = outcome?;
@@ -185,6 +170,21 @@ impl Try {
             return Err(error);
         }
         Ok(environment)
+    }
+
+    /// Waiting for others does not count: only what the trial does itself has a limit.
+    async fn build_and_start(&self, spec: &EnvironmentSpec) -> Result<Arc<dyn Environment>, TryError> {
+        let provider = &self.tools.provider;
+        let build_log = self.dir.path().join("build.log");
+        let kind = ErrorType::EnvironmentStartTimeoutError;
+        let build = async {
+            let _permit = self.tools.builds.acquire().await;
+            provider.build(spec, &build_log).await
+        };
+        let took = self.limited(None, kind, "building the environment", build).await?;
+        let what = format!("starting the environment, after a build of {:.1} s,", took.as_secs_f64());
+        let left = spec.build_timeout.saturating_sub(took);
+        self.limited(Some(left), kind, &what, async { provider.start(spec).await.map(Arc::from) }).await
     }
 
     async fn wait_until_healthy(
@@ -559,3 +559,6 @@ fn started() -> TimingInfo {
 fn last_line(text: &str) -> &str {
     text.trim_end().lines().next_back().unwrap_or("nothing")
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ mod lost;
 mod reward;
 mod spec;
 mod task;
+#[cfg(test)]
+pub(crate) mod testing;
 mod verify;
 mod workspace;
 

@@ -63,7 +63,7 @@ impl Room {
     }
 
     pub async fn build(&self) -> Result<(), EnvironmentError> {
-        self.provider.build(&self.spec(), &self.log()).await
+        self.provider.build(&self.spec(), &self.log()).await.map(drop)
     }
 
     /// Builds and starts.

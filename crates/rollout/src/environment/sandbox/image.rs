@@ -13,12 +13,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use trajgen_contract::files;
 use trajgen_contract::outcome::ErrorType;
 
 /// Changes whenever images of before must not be taken for ones of now.
 const FORMAT: u32 = 2;
+/// How long a build whose time is over may take to end its step and say which it was.
+const ENDING: Duration = Duration::from_secs(10);
 /// The description beside an image's layers.
 const DESCRIPTION: &str = "image.json";
 
@@ -115,15 +117,33 @@ impl SandboxProvider {
         serde_json::from_slice(&text).map(Some).map_err(|e| lost(&format!("{}", path.display()), &e.into()))
     }
 
-    /// Builds the image, unless it is there; waits when another task is just building it.
+    /// Builds the image, unless it is there; waits when another task is just building it. Gives the time it took
+    /// without that wait.
     pub(super) async fn make_image(
         &self,
         recipe: &Recipe,
         spec: &EnvironmentSpec,
         log_to: &Path,
-    ) -> Result<(), EnvironmentError> {
+    ) -> Result<Duration, EnvironmentError> {
         let turn = super::lock(&self.building).entry(recipe.digest.clone()).or_default().clone();
         let _turn = turn.lock().await;
+        let began = Instant::now();
+        let limit = spec.build_timeout.saturating_add(ENDING);
+        match tokio::time::timeout(limit, self.make_image_now(recipe, spec, log_to)).await {
+            Ok(made) => made.map(|()| began.elapsed()),
+            Err(_) => Err(EnvironmentError::new(
+                ErrorType::EnvironmentStartTimeoutError,
+                format!("{}: the build's time was over", recipe.path.display()),
+            )),
+        }
+    }
+
+    async fn make_image_now(
+        &self,
+        recipe: &Recipe,
+        spec: &EnvironmentSpec,
+        log_to: &Path,
+    ) -> Result<(), EnvironmentError> {
         let mut log = Log::open(log_to)?;
         if self.image(&recipe.digest)?.is_some() {
             return log.say(&format!("image {} is in the cache", recipe.digest));

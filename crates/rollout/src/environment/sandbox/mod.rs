@@ -32,6 +32,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use storage::Storage;
 use trajgen_contract::outcome::ErrorType;
 use userland::Userland;
@@ -185,10 +186,10 @@ impl EnvironmentProvider for SandboxProvider {
         self.check_hidden("the task's environment", &spec.context).err().map(|error| error.message)
     }
 
-    async fn build(&self, spec: &EnvironmentSpec, log_to: &Path) -> Result<(), EnvironmentError> {
+    async fn build(&self, spec: &EnvironmentSpec, log_to: &Path) -> Result<Duration, EnvironmentError> {
         match self.recipe(spec)? {
             Some(recipe) => self.make_image(&recipe, spec, log_to).await,
-            None => Ok(()),
+            None => Ok(Duration::ZERO),
         }
     }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::trial::{AgentSpec, EnvironmentFigures, SpendingLimits, Timeouts, record_lost};
+use crate::trial::{record_lost, testing};
 use async_trait::async_trait;
 use std::path::Path;
 use std::time::Duration;
@@ -33,49 +33,7 @@ impl Book for Ends {
 }
 
 fn queued(folder: &Path, id: &str) -> Queued {
-    let spec = TrialSpec {
-        job: "job".into(),
-        job_id: "id".into(),
-        trial: format!("{id}__1"),
-        trial_id: "id".into(),
-        trial_dir: folder.join(id),
-        task_id: id.into(),
-        task_dir: folder.join("tasks"),
-        dataset: "tasks".into(),
-        attempt: 1,
-        agent: AgentSpec {
-            name: "nop".into(),
-            version: None,
-            model: None,
-            max_input_tokens: None,
-            max_output_tokens: None,
-            kwargs: serde_json::Map::new(),
-            env: std::collections::BTreeMap::new(),
-        },
-        environment: EnvironmentFigures {
-            kind: "sandbox".into(),
-            network: crate::environment::Network::None,
-            verifier_network: None,
-            cpus: None,
-            memory_mb: None,
-            storage_mb: None,
-            pids: 1,
-        },
-        timeouts: Timeouts {
-            multiplier: 1.0,
-            agent_multiplier: None,
-            verifier_multiplier: None,
-            agent_setup_multiplier: None,
-            environment_multiplier: None,
-            agent_sec: None,
-            verifier_sec: None,
-            max_agent_sec: None,
-        },
-        stop_leftovers: false,
-        integrity: false,
-        keep_environments: false,
-        limits: SpendingLimits::default(),
-    };
+    let spec = testing::spec(folder, id);
     std::fs::create_dir_all(&spec.trial_dir).unwrap();
     Queued { spec: Arc::new(spec), next_try: 1, n_counted: 0 }
 }
