@@ -62,6 +62,8 @@ pub struct AgentContext {
     pub environment: Arc<dyn Environment>,
     /// As whom; the image's own user when absent.
     pub user: Option<String>,
+    /// Variables for what it runs.
+    pub env: std::collections::BTreeMap<String, String>,
     /// Its model; none for agents that call none.
     pub model: Option<ModelEndpoint>,
     /// The trial's `agent/` folder on the host.

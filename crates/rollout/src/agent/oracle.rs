@@ -69,6 +69,7 @@ async fn solve(context: &AgentContext) -> Result<AgentReport, AgentFailure> {
     // The task's own variables come last: the solution must see what its author declared.
     let mut env =
         std::collections::BTreeMap::from([("DEBIAN_FRONTEND".to_owned(), "noninteractive".to_owned())]);
+    env.extend(context.env.clone());
     env.extend(variables.clone());
     let ended = context
         .environment

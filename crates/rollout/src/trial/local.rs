@@ -244,6 +244,7 @@ impl Try {
             instruction: task.instruction.clone(),
             environment: environment.clone(),
             user: task.agent_user.clone(),
+            env: self.spec.agent.env.clone(),
             model,
             logs_dir: self.dir.agent(),
             solution: task.solution.clone(),

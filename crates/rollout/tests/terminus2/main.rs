@@ -39,6 +39,7 @@ impl Bench {
             instruction: "Greet the world.".into(),
             environment: environment.clone(),
             user: None,
+            env: std::collections::BTreeMap::new(),
             model: Some(model.endpoint()),
             logs_dir: folder.path().join("agent"),
             solution: None,

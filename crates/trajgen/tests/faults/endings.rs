@@ -295,3 +295,36 @@ fn limits_beyond_all_measure_are_no_limits() {
     assert_eq!(block.exception(&block.job(), "a1"), "none");
     assert_eq!(block.ledger(), ["a1 done"]);
 }
+
+#[test]
+fn an_agent_has_the_variables_of_the_config() {
+    let block = Block::scripted("");
+    let print = r#"{"analysis": "a", "plan": "p", "commands": [{"keystrokes": "echo $WHO-$TERM > /app/who\n", "duration": 1}]}"#;
+    let print = print.replace('\\', "\\\\");
+    block.write(
+        "scripts/default.yaml",
+        &format!(
+            "tracks:\n- turns:\n  - {{raw: \"{}\"}}\n  - {{raw: '{DONE}'}}\n  - {{raw: '{DONE}'}}\n",
+            print.replace('"', "\\\"")
+        ),
+    );
+    let test = "#!/bin/bash\ngrep -qx me-xterm-256color /app/who && echo 1 > /logs/verifier/reward.txt\n";
+    block.task("a1", test);
+    block.edit("config.yaml", "max_turns: 5", "max_turns: 5, env: {WHO: me, TERM: dumb}");
+    block.trajgen(&["run"]).expect(0);
+    let job = block.job();
+    assert_eq!(block.trial_result(&job, "a1")["verifier_result"]["rewards"]["reward"], 1.0);
+
+    let block = Block::scripted("");
+    let test = "#!/bin/bash\ngrep -qx me-mine /app/who && echo 1 > /logs/verifier/reward.txt\n";
+    block.task_with("a1", "[solution.env]\nWHOSE = \"mine\"\n", test);
+    block.write("tasks/a1/solution/solve.sh", "echo $WHO-$WHOSE > /app/who\n");
+    block.edit(
+        "config.yaml",
+        "agent: {name: terminus-2, max_turns: 5}",
+        "agent: {name: oracle, env: {WHO: me, WHOSE: yours}}",
+    );
+    block.trajgen(&["run"]).expect(0);
+    let job = block.job();
+    assert_eq!(block.trial_result(&job, "a1")["verifier_result"]["rewards"]["reward"], 1.0);
+}

@@ -21,7 +21,6 @@ use super::{Agent, AgentContext, AgentFailure, AgentReport, cancelled};
 use crate::environment::{Terminal, TerminalSpec};
 use async_trait::async_trait;
 use screen::Follower;
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tmux::Tmux;
@@ -55,11 +54,14 @@ impl Terminus2 {
     }
 
     async fn open(&self, context: &AgentContext) -> Result<(), AgentFailure> {
+        let mut env = context.env.clone();
+        // The terminal's own, which what is read from it depends on.
+        env.insert("TERM".to_owned(), "xterm-256color".to_owned());
         let spec = TerminalSpec {
             argv: vec!["bash".to_owned(), "--login".to_owned()],
             user: context.user.clone(),
             cwd: None,
-            env: BTreeMap::from([("TERM".to_owned(), "xterm-256color".to_owned())]),
+            env,
             size: SIZE,
         };
         let terminal: Arc<dyn Terminal> = match self.options.terminal {
