@@ -175,7 +175,8 @@ impl UsageOnly {
 
 impl Spent {
     /// As results say it.
-    pub(super) fn usage(&self) -> Usage {
+    #[must_use]
+    pub fn usage(&self) -> Usage {
         Usage {
             n_input_tokens: Some(self.n_input_tokens),
             n_cache_tokens: Some(self.n_cache_tokens),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use trajgen_contract::archive::{Metadata, RunResults};
 use trajgen_contract::layout::{Block, JobDir};
 use trajgen_contract::outcome::{ErrorType, Outcome};
-use trajgen_contract::result::{self, TrialResult};
+use trajgen_contract::result::{self, AgentResult, TrialMetadata, TrialResult};
 use trajgen_rollout::job::Plan;
 
 /// What a job's folder says.
@@ -29,7 +29,13 @@ impl JobFigures {
         let Ok(entries) = std::fs::read_dir(dir.path()) else { return figures };
         for entry in entries.flatten() {
             let trial = dir.trial(&entry.file_name().to_string_lossy());
-            if let Ok(result) = result::read_trial(&trial.result()) {
+            if let Ok(mut result) = result::read_trial(&trial.result()) {
+                if result.finished_at.is_none() {
+                    // It was paid for all the same, as its calls say.
+                    let usage = trajgen_rollout::trial::spent_on(&trial).usage();
+                    let metadata = TrialMetadata { all_tries: Some(usage), ..TrialMetadata::default() };
+                    result.agent_result = Some(AgentResult::new(usage, metadata));
+                }
                 figures.trajectories += u64::from(trial.trajectory_log().exists());
                 figures.trials.push(result);
             }
@@ -51,7 +57,7 @@ impl JobFigures {
             trajectories: self.trajectories,
             ..RunResults::default()
         };
-        for trial in ended {
+        for trial in &self.trials {
             let usage = all_tries(trial);
             results.tokens += usage.n_input_tokens.unwrap_or(0) + usage.n_output_tokens.unwrap_or(0);
             if let Some(cost) = usage.cost_usd {

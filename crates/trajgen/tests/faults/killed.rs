@@ -1,6 +1,6 @@
 //! kill -9 at any moment, again and again: what was paid for is never paid for twice, and nothing is lost.
 
-use crate::support::{Block, DONE, REWARDED, files, names, of, script};
+use crate::support::{Answer, Block, DONE, Model, REWARDED, files, names, of, script};
 use rand::RngExt;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
@@ -177,4 +177,34 @@ fn go_on(block: &Block) -> &'static [&'static str] {
 
 fn size(path: &Path) -> u64 {
     std::fs::metadata(path).map(|m| m.len()).unwrap_or(0)
+}
+
+#[test]
+fn what_a_killed_run_had_paid_is_in_its_archive() {
+    let model = Model::answering(|n, _| match n {
+        0 | 2 => Model::says(DONE),
+        1 => Model::fails(500, "overloaded"),
+        _ => Answer::Silence,
+    });
+    let block = Block::served(&model, "max_retries: 1\nretry: {min_wait_sec: 0.01}");
+    block.edit(
+        "config.yaml",
+        "max_retries: 0}",
+        "max_retries: 0, input_cost_per_token: 0.01, output_cost_per_token: 0}",
+    );
+    block.task("a1", REWARDED);
+    let run = block.start(&["run"]);
+    // A first try with one answer that failed, and a second one with one answer.
+    block.wait_until("the second try waits for an answer", || model.n_calls() == 4);
+    run.signal(Signal::KILL);
+    run.wait();
+    // Whatever runs next archives it.
+    block.edit("config.yaml", "agent: {name: terminus-2, max_turns: 5}", "agent: {name: nop}");
+    block.trajgen(&["run"]).expect(0);
+    assert_eq!(block.runs(), ["run_001 interrupted", "run_002 completed"]);
+    let results = &block.yaml("artifacts/archives/run_001/metadata.yaml")["results"];
+    assert_eq!((&results["n_trials"], &results["tokens"]), (&0.into(), &220.into()), "{results}");
+    assert_eq!(results["cost_usd"], 2.0, "{results}");
+    let report = block.read("artifacts/archives/run_001/monitor.md");
+    assert!(report.contains("| - | not over | - | 220 |"), "{report}");
 }
