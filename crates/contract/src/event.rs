@@ -36,6 +36,22 @@ pub enum Phase {
     TearDown,
 }
 
+impl Phase {
+    /// Its name, for people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Prepare => "preparation",
+            Self::EnvironmentSetup => "environment",
+            Self::AgentSetup => "agent set-up",
+            Self::AgentExecution => "agent",
+            Self::Collect => "collection",
+            Self::Verifier => "verification",
+            Self::TearDown => "tear-down",
+        }
+    }
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]

@@ -117,6 +117,8 @@ impl Try {
     /// Directory, `config.json`, `lock.json`, a first `result.json`.
     fn prepare(&mut self) -> Result<(TaskView, Arc<dyn Agent>), TryError> {
         self.phase(Phase::Prepare);
+        // First, so that a trial whose task cannot be used has it as well.
+        files::replace_json(&self.dir.config(), &folder::config_of(&self.spec)).map_err(host)?;
         let broken = |e: String| TryError::new(ErrorType::EnvironmentBuildError, e);
         let task = TaskView::read(&self.spec).map_err(broken)?;
         let asked = task.environment_spec(&self.spec, Duration::ZERO, None);
@@ -130,10 +132,8 @@ impl Try {
             ..folder::fresh_result(&self.spec, &task.name, &task.checksum, &agent.version())
         };
         self.result.verifier_environment_mode = Some("shared".into());
-        let config = folder::config_of(&self.spec);
         let lock = super::lock_of(&self.spec).map_err(broken)?;
-        files::replace_json(&self.dir.config(), &config)
-            .and_then(|()| files::replace_json(&self.dir.lock(), &lock))
+        files::replace_json(&self.dir.lock(), &lock)
             .and_then(|()| files::replace_json(&self.dir.result(), &self.result))
             .map_err(host)?;
         Ok((task, agent))
@@ -496,7 +496,7 @@ impl Try {
     }
 
     fn phase(&self, phase: Phase) {
-        self.log.say(format_args!("-- {phase:?}"));
+        self.log.say(format_args!("-- {}", phase.words()));
         self.tools.events.send(Event::PhaseStarted { trial: self.spec.trial.clone(), phase });
     }
 

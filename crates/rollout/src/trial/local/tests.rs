@@ -81,3 +81,14 @@ async fn waiting_for_the_builds_of_others_is_no_time_of_a_trial() {
         assert_eq!((error.kind, &*error.message), (ErrorType::HealthcheckError, "it got as far as this"));
     }
 }
+
+#[tokio::test]
+async fn a_trial_without_a_task_has_its_config_and_its_story() {
+    let dir = tempfile::tempdir().unwrap();
+    let spec = testing::spec(dir.path(), "a1");
+    let end = placement(Arc::default(), dir.path()).submit(&spec, 1, CancellationToken::new()).await;
+    assert_eq!(end.error.unwrap().kind, ErrorType::EnvironmentBuildError);
+    let read = |name: &str| std::fs::read_to_string(spec.trial_dir.join(name)).unwrap();
+    assert!(read("config.json").contains("\"trial_name\": \"a1__1\""), "{}", read("config.json"));
+    assert!(read("trial.log").contains(" -- preparation\n"), "{}", read("trial.log"));
+}
