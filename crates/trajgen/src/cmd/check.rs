@@ -164,7 +164,7 @@ async fn everything(args: &Args, block: &Block, findings: &mut Findings) {
         network.network,
         network.verifier_network.map_or_else(|| "loopback only".into(), |n| n.to_string())
     );
-    findings.add("network", Ok(if policies.is_empty() { silent } else { policies.join("; ") }));
+    findings.add("network", Ok([vec![silent], policies].concat().join("; ")));
 }
 
 /// A network as the config writes it.
