@@ -111,11 +111,16 @@ impl Session {
         Ok(())
     }
 
-    /// The run has a job of `n_trials` now.
+    /// The run has a job of `n_trials` now. That is written down before anything is done in the job's folder, so that
+    /// the next start knows where this run has been if it dies.
     pub fn job(&mut self, job: &str, n_trials: usize) {
         self.status.n_tasks = Some(n_trials as u64);
         self.metadata.job = Some(job.to_owned());
         self.status.job = Some(job.to_owned());
+        if let Err(e) = archive::write_metadata(&self.archive, &self.metadata) {
+            self.log.say(format_args!("the job was not written down: {e}"));
+        }
+        self.write_status();
     }
 
     /// The status as it is, for those who refresh it while trials run.
