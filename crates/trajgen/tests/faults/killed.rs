@@ -152,6 +152,28 @@ fn clean_keeps_the_log_of_a_run_that_died() {
 }
 
 #[test]
+fn a_run_that_dies_before_its_job_has_a_folder_says_which_it_was() {
+    // It takes connections and never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", silent.local_addr().unwrap());
+    let block = Block::new(&format!("{{api_base_url: '{url}', model: openai/silent}}"), "max_retries: 0");
+    block.task("a1", REWARDED);
+    let run = block.start(&["run"]);
+    let _held = silent.accept().unwrap();
+    run.signal(Signal::KILL);
+    run.wait();
+    let metadata = block.yaml("artifacts/archives/run_001/metadata.yaml");
+    let job = metadata["job"].as_str().unwrap_or_default();
+    assert!(job.starts_with("tasks-terminus-2-"), "{metadata}");
+    assert_eq!(names(&block.path("artifacts/jobs")), Vec::<String>::new());
+    let said = block.trajgen(&["status"]).expect(0).stdout;
+    assert!(said.contains("run_001 has died: the next start archives it\n"), "{said}");
+    block.trajgen(&["clean"]).expect(0);
+    assert_eq!(block.runs(), ["run_001 interrupted"]);
+    assert!(!block.read("artifacts/archives/run_001/monitor.md").contains("--resume"));
+}
+
+#[test]
 fn a_validation_sweeps_what_a_killed_one_left() {
     let block = Block::scripted("max_retries: 0");
     // Its tests wait until they are ended.
