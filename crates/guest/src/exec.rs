@@ -1,7 +1,7 @@
 //! Running one command: its output, its input, its time.
 
 use crate::connection::Channel;
-use crate::process::{Ending, Launch, Reaper, kill_tree, prepare};
+use crate::process::{self, Ending, Launch, Reaper, kill_tree, prepare};
 use crate::protocol::{CHUNK, ExecDone, ExecEnd, ExecStart, Failure, Reply};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -49,12 +49,27 @@ fn attempt(reaper: &Reaper, channel: &Arc<Channel>, start: &ExecStart) -> Result
     command.stdout(output_in.try_clone().map_err(piping)?).stderr(output_in);
     command.stdin(if start.stdin { Stdio::piped() } else { Stdio::null() });
 
+    // First: without this thread, the command could not be told apart from one that was never started.
+    let (pumped, drained) = mpsc::channel::<()>();
+    let out = Arc::clone(channel);
+    process::with_room(|| {
+        let (out, output, over, pumped) =
+            (Arc::clone(&out), output.try_clone()?, over.try_clone()?, pumped.clone());
+        crate::spawn("output", move || pump(&out, output, &over, pumped))
+    })
+    .map_err(|error| Failure::system("cannot start a thread for the command's output", &error))?;
+    drop((output, over, pumped));
+
     let (events, ended) = mpsc::channel();
     let on_end = events.clone();
-    let spawned = reaper.spawn(&mut command, true, move |ending| {
-        // The receiver is only gone when nobody waits for the command any more.
-        let _ = on_end.send(Event::Ended(ending));
+    let spawned = process::with_room(|| {
+        let on_end = on_end.clone();
+        reaper.spawn(&mut command, true, move |ending| {
+            // The receiver is only gone when nobody waits for the command any more.
+            let _ = on_end.send(Event::Ended(ending));
+        })
     });
+    drop(on_end);
     // Our copies of the child's end must go, else the output never ends.
     drop(command);
     let (pid, mut child) = match spawned {
@@ -67,9 +82,6 @@ fn attempt(reaper: &Reaper, channel: &Arc<Channel>, start: &ExecStart) -> Result
         let _ = events.send(Event::Cancelled);
     });
 
-    let (pumped, drained) = mpsc::channel::<()>();
-    let out = Arc::clone(channel);
-    let pump = crate::spawn("output", move || pump(&out, output, &over, pumped));
     let feed = match child.stdin.take() {
         None => Ok(()),
         Some(stdin) => {
@@ -77,9 +89,9 @@ fn attempt(reaper: &Reaper, channel: &Arc<Channel>, start: &ExecStart) -> Result
             crate::spawn("input", move || feed(&input, stdin))
         }
     };
-    if let Err(error) = pump.and(feed) {
+    if let Err(error) = feed {
         kill_tree(tree, &variable);
-        return Err(Failure::system("cannot start a thread for the command's streams", &error));
+        return Err(Failure::system("cannot start a thread for the command's input", &error));
     }
 
     let first = match deadline {

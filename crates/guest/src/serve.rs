@@ -12,10 +12,14 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 
 /// How many channels may be open at once.
 const MAX_CHANNELS: usize = 4096;
+
+/// How many threads are kept for when no new one can be had.
+const SPARE_THREADS: usize = 2;
 
 /// Serves one client until it closes `input`.
 ///
@@ -35,6 +39,7 @@ pub fn serve(input: impl Into<OwnedFd>, output: impl Into<OwnedFd>) -> io::Resul
         channels: Mutex::new(HashMap::new()),
         reaper: Reaper::start()?,
         terminals: Terminals::default(),
+        spares: Spares::start()?,
     });
     let result = session.run(&mut BufReader::with_capacity(64 * 1024, File::from(input)));
     // Handlers that wait for the client would wait for ever.
@@ -78,6 +83,50 @@ struct Session {
     channels: Mutex<HashMap<u32, Arc<Channel>>>,
     reaper: Arc<Reaper>,
     terminals: Terminals,
+    spares: Spares,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+type Shared = Arc<Mutex<Option<Job>>>;
+
+fn run_once(job: &Shared) {
+    let job = lock(job).take();
+    if let Some(job) = job {
+        job();
+    }
+}
+
+/// Threads kept for requests that come when no new thread can be had.
+struct Spares {
+    jobs: mpsc::Sender<Shared>,
+    idle: Arc<AtomicUsize>,
+}
+
+impl Spares {
+    fn start() -> io::Result<Self> {
+        let (jobs, queue) = mpsc::channel::<Shared>();
+        let queue = Arc::new(Mutex::new(queue));
+        let idle = Arc::new(AtomicUsize::new(SPARE_THREADS));
+        for _ in 0..SPARE_THREADS {
+            let (queue, idle) = (Arc::clone(&queue), Arc::clone(&idle));
+            crate::spawn("spare", move || {
+                loop {
+                    let next = lock(&queue).recv();
+                    let Ok(job) = next else { return };
+                    run_once(&job);
+                    idle.fetch_add(1, Ordering::SeqCst);
+                }
+            })?;
+        }
+        Ok(Self { jobs, idle })
+    }
+
+    /// Gives `job` to an idle thread, if there is one.
+    fn take(&self, job: &Shared) -> bool {
+        let less = |idle: usize| idle.checked_sub(1);
+        self.idle.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
+            && self.jobs.send(Arc::clone(job)).is_ok()
+    }
 }
 
 impl Session {
@@ -210,10 +259,21 @@ impl Session {
         handler: impl FnOnce(&Arc<Self>, &Arc<Channel>) + Send + 'static,
     ) {
         let (session, own) = (Arc::clone(self), Arc::clone(channel));
-        let started = crate::spawn("request", move || {
+        let handle: Job = Box::new(move || {
             handler(&session, &own);
             session.close(own.id());
         });
+        let job = Arc::new(Mutex::new(Some(handle)));
+        let start = || {
+            let job = Arc::clone(&job);
+            crate::spawn("request", move || run_once(&job))
+        };
+        // A spare thread first: what the inside has started need not be ended for it.
+        let started = match start() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && self.spares.take(&job) => return,
+            Err(_) => process::with_room(start),
+            Ok(()) => return,
+        };
         if let Err(error) = started {
             let failure = Failure::system("the helper cannot start a thread for the request", &error);
             self.answer(channel, Err(failure));

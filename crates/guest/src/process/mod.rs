@@ -10,4 +10,4 @@ mod warden;
 pub(crate) use launch::{Launch, prepare};
 pub(crate) use reaper::{Ending, Reaper};
 
-pub(crate) use tree::{kill_all, kill_tree, processes, signal_all};
+pub(crate) use tree::{kill_all, kill_tree, processes, signal_all, with_room};

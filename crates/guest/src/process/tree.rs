@@ -5,6 +5,7 @@ use super::table::{Entry, entries};
 use crate::protocol::{Failure, FailureKind, Process};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::HashSet;
+use std::io;
 use std::time::{Duration, Instant};
 
 /// How long ending everything may take before it is given up, and said.
@@ -153,5 +154,21 @@ pub(crate) fn kill_all() -> Result<(), Failure> {
             }
         }
         std::thread::sleep(LOOK_AGAIN);
+    }
+}
+
+/// Does what needs a new process or thread of the helper's own. When the inside has used up all it may have, all of
+/// it is ended: the helper must go on, and what comes next is not the fault of the host.
+pub(crate) fn with_room<T>(mut start: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    let deadline = Instant::now() + KILL_LIMIT;
+    loop {
+        match start() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < deadline => {
+                // What cannot be ended is tried again, as is what has ended and was not collected yet.
+                let _ = kill_all();
+                std::thread::sleep(LOOK_AGAIN);
+            }
+            other => return other,
+        }
     }
 }

@@ -131,3 +131,19 @@ async fn a_gigabyte_of_output_is_bounded() {
     assert!(std::fs::metadata(log).unwrap().len() < 65 << 20);
     room.stop(&*sandbox).await;
 }
+
+#[tokio::test]
+async fn who_uses_up_all_processes_does_not_stop_the_helper() {
+    let room = Room::new();
+    let mut spec = room.spec();
+    spec.pids = 64;
+    let sandbox = room.start_as(&spec).await;
+    // They leave nothing for others, and nothing of theirs ends by itself.
+    let hoard = "perl -e 'while (1) { my $p = fork; last unless defined $p; if (!$p) { sleep 1000; exit } }'";
+    let _ = sandbox.exec(sh(hoard)).await.unwrap();
+    assert!(sandbox.processes().await.unwrap().len() > 40);
+    assert_eq!(run(&*sandbox, "echo alive").await, "alive\n");
+    let target = room.dir.path().join("out");
+    assert!(sandbox.download("/etc/passwd", &target, &[]).await.unwrap());
+    room.stop(&*sandbox).await;
+}

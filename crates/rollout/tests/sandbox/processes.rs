@@ -67,7 +67,7 @@ async fn what_a_command_leaves_goes_on() {
     let ended = sandbox.exec(sh("(setsid sleep 1003 &); kill -INT $$")).await.unwrap();
     assert_eq!(ended.status, ExecStatus::Signalled(2));
     while !sandbox.processes().await.unwrap().iter().any(|p| p.command == "sleep 1003") {}
-    let parent = "for s in /proc/[0-9]*/stat; do grep -q '(sleep)' $s && cut -d' ' -f4 $s; done";
+    let parent = "for s in /proc/[0-9]*/stat; do grep -q '(sleep)' $s && cut -d' ' -f4 $s; done; true";
     assert_eq!(run(&*sandbox, parent).await, "1\n");
     sandbox.kill_all().await.unwrap();
     assert_eq!(sandbox.processes().await.unwrap(), []);
