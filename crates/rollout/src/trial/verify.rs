@@ -61,6 +61,9 @@ pub async fn verify(
         kind: ErrorType::EnvironmentLostError,
         message: format!("cannot create {}: {e}", trial.verifier().display()),
     })?;
+    if workdir_made_again(environment).await? {
+        findings.push(format!("{} was gone when the tests were to run in it", environment.workdir()));
+    }
     let mut run = Exec::shell("/tests/test.sh").user(what.user.as_deref()).timeout(Some(what.timeout));
     run.env = what.env.clone();
     run.log_to = Some(stdout);
@@ -82,10 +85,22 @@ pub async fn verify(
     })
 }
 
+/// A shell of ours, in a folder that is there whatever the agent removed.
+fn ours(line: &str) -> Exec {
+    let exec = Exec::shell(line).user(Some("0")).timeout(Some(Duration::from_secs(60)));
+    Exec { cwd: Some("/".into()), ..exec }
+}
+
+/// The tests start in the workdir, also when the agent removed it; says whether it did.
+async fn workdir_made_again(environment: &dyn Environment) -> Result<bool, VerifierFailure> {
+    let mut make = ours(r#"[ -d "$WORKDIR" ] || { rm -f "$WORKDIR"; mkdir -p "$WORKDIR" && echo made; }"#);
+    make.env = BTreeMap::from([("WORKDIR".to_owned(), environment.workdir().to_owned())]);
+    Ok(environment.exec(make).await?.text().trim() == "made")
+}
+
 /// What lies in the verifier's folder though no test has run.
 async fn planted(environment: &dyn Environment) -> Result<Option<String>, VerifierFailure> {
-    let look = Exec::shell("ls -A /logs/verifier").user(Some("0")).timeout(Some(Duration::from_secs(60)));
-    let seen = environment.exec(look).await?;
+    let seen = environment.exec(ours("ls -A /logs/verifier")).await?;
     let names = seen.text().split_whitespace().take(8).collect::<Vec<_>>().join(", ");
     Ok(Some(names).filter(|names| !names.is_empty()))
 }
@@ -102,7 +117,7 @@ async fn upload_tests(environment: &dyn Environment, what: &Verification) -> Res
     let failed = |message: String| VerifierFailure { kind: ErrorType::AddTestsDirError, message };
     // Whatever the agent put at these places goes; a link is removed, not followed.
     // Each is moved aside first: what still writes into it must not keep it from being removed.
-    let clear = Exec::shell(
+    let clear = ours(
         r#"for place in /logs/verifier /tests; do
             aside=$(mktemp -d "${place%/*}/.aside.XXXXXX") || exit
             if [ -e $place ] || [ -L $place ]; then mv -T $place "$aside/old" || exit; fi
@@ -110,9 +125,7 @@ async fn upload_tests(environment: &dyn Environment, what: &Verification) -> Res
             mkdir -p $place || exit
         done
         chmod 0777 /logs/verifier"#,
-    )
-    .user(Some("0"))
-    .timeout(Some(Duration::from_secs(60)));
+    );
     let cleared = environment.exec(clear).await?;
     if !cleared.success() {
         return Err(failed(format!("cannot clear /tests and /logs/verifier: {}", cleared.text().trim())));
@@ -121,8 +134,7 @@ async fn upload_tests(environment: &dyn Environment, what: &Verification) -> Res
         ErrorType::EnvironmentLostError => VerifierFailure { kind: e.kind, message: e.message },
         _ => failed(format!("cannot upload the tests: {}", e.message)),
     })?;
-    let chmod = Exec::shell("chmod +x /tests/test.sh").user(Some("0")).timeout(Some(Duration::from_secs(60)));
-    let done = environment.exec(chmod).await?;
+    let done = environment.exec(ours("chmod +x /tests/test.sh")).await?;
     if done.success() {
         Ok(())
     } else {
@@ -152,9 +164,15 @@ fn compare(ours: &Path, theirs: &Path, below: &Path, findings: &mut Vec<String>)
         if entry.file_type().is_ok_and(|t| t.is_dir()) {
             compare(ours, theirs, &path, findings);
         } else if entry.file_type().is_ok_and(|t| t.is_file())
-            && std::fs::read(ours.join(&path)).ok() != std::fs::read(theirs.join(&path)).ok()
+            && differ(&ours.join(&path), &theirs.join(&path))
         {
             findings.push(format!("tests/{} was not the task's after the tests had run", path.display()));
         }
     }
+}
+
+fn differ(ours: &Path, theirs: &Path) -> bool {
+    let length = |path: &Path| std::fs::metadata(path).map(|found| found.len()).ok();
+    // What lies inside may be of any length: it is read only when it is as long as ours.
+    length(ours) != length(theirs) || std::fs::read(ours).ok() != std::fs::read(theirs).ok()
 }
