@@ -31,6 +31,8 @@ pub struct Packed {
     pub found: bool,
     /// What was left out for another reason than the selection's globs, and why.
     pub skipped: Vec<String>,
+    /// Files were left out because they did not fit.
+    pub cut: bool,
 }
 
 /// Writes `source`, a file or a folder's contents, to `writer` as a tar stream, owned by root, links never followed.
@@ -51,7 +53,7 @@ pub fn pack(source: &Path, selection: &Selection, writer: impl Write) -> io::Res
         left: selection.max_bytes,
         entries: 0,
         unnamed: 0,
-        packed: Packed { found: true, skipped: Vec::new() },
+        packed: Packed { found: true, ..Packed::default() },
     };
     if metadata.is_dir() {
         packer.append(&header(&metadata, tar::EntryType::Directory, 0), FOLDER, io::empty())?;
@@ -187,6 +189,7 @@ impl<W: Write> Packer<'_, W> {
             return Ok(());
         }
         if metadata.len() > self.left {
+            self.packed.cut = true;
             self.skip(name, format!("{} bytes, beyond the limit", metadata.len()));
             return Ok(());
         }

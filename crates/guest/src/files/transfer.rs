@@ -64,7 +64,7 @@ pub(crate) fn get(channel: &Channel, request: &Get) {
     let source = PathBuf::from(&request.source);
     let reply = if source.is_absolute() {
         match pack(&source, &selection, BufWriter::with_capacity(CHUNK, Outgoing(channel))) {
-            Ok(packed) => Reply::Get { found: packed.found, skipped: packed.skipped },
+            Ok(packed) => Reply::Get { found: packed.found, skipped: packed.skipped, cut: packed.cut },
             Err(error) => Reply::Failed(Failure::system(&format!("cannot read {}", request.source), &error)),
         }
     } else {

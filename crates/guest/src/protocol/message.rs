@@ -186,6 +186,8 @@ pub enum Reply {
         found: bool,
         /// Entries left out because they are no regular files or did not fit, with the reason.
         skipped: Vec<String>,
+        /// Files were left out because they did not fit.
+        cut: bool,
     },
     /// Whether the path is a folder.
     IsFolder {

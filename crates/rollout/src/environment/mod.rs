@@ -176,6 +176,15 @@ impl ExecResult {
     }
 }
 
+/// What became of a download.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fetched {
+    /// There was something.
+    pub found: bool,
+    /// Files were left out because they did not fit.
+    pub cut: bool,
+}
+
 /// A terminal to open inside.
 #[derive(Debug, Clone)]
 pub struct TerminalSpec {
@@ -251,6 +260,14 @@ pub trait Environment: Send + Sync {
         target: &Path,
         exclude: &[String],
     ) -> Result<bool, EnvironmentError>;
+    /// [`Self::download`] of at most `max_bytes` of content: what does not fit is left out, file by file.
+    async fn download_at_most(
+        &self,
+        source: &str,
+        target: &Path,
+        exclude: &[String],
+        max_bytes: u64,
+    ) -> Result<Fetched, EnvironmentError>;
     /// Opens a terminal.
     async fn terminal(&self, spec: TerminalSpec) -> Result<Box<dyn Terminal>, EnvironmentError>;
     /// What runs inside now, the helper itself left out.

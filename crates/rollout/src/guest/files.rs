@@ -3,7 +3,7 @@
 use super::connection::{Arrival, Channel};
 use super::unpack::unpack;
 use super::{Guest, unexpected};
-use crate::environment::EnvironmentError;
+use crate::environment::{EnvironmentError, Fetched};
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 use tokio::sync::mpsc;
@@ -82,15 +82,29 @@ impl Guest {
         target: &Path,
         exclude: &[String],
     ) -> Result<bool, EnvironmentError> {
+        self.download_at_most(source, target, exclude, DOWNLOAD_LIMIT).await.map(|fetched| fetched.found)
+    }
+
+    /// [`Self::download`] of so many bytes of content; files that do not fit are left out, and it is said.
+    ///
+    /// # Errors
+    /// As [`Self::download`].
+    pub async fn download_at_most(
+        &self,
+        source: &str,
+        target: &Path,
+        exclude: &[String],
+        max_bytes: u64,
+    ) -> Result<Fetched, EnvironmentError> {
         let doing = format!("cannot download {source} to {}", target.display());
         let filter = EntryFilter { exclude: exclude.to_vec() };
-        let get = Get { source: source.to_owned(), filter, max_bytes: DOWNLOAD_LIMIT };
+        let get = Get { source: source.to_owned(), filter, max_bytes };
         let mut channel = self.connection.open(&Request::Get(get))?;
         let (chunks, queue) = mpsc::channel::<Vec<u8>>(QUEUE);
         let to = target.to_owned();
         let unpacking = tokio::task::spawn_blocking(move || {
             let mut reader = ChunkReader { queue, chunk: Vec::new(), taken: 0 };
-            let result = unpack(&mut reader, &to, DOWNLOAD_LIMIT);
+            let result = unpack(&mut reader, &to, max_bytes);
             if result.is_ok() {
                 // The padding at the stream's end.
                 let _ = io::copy(&mut reader, &mut io::sink());
@@ -105,14 +119,14 @@ impl Guest {
                     any = true;
                     if chunks.send(bytes).await.is_err() {
                         // The unpacking thread has given up, and says why.
-                        break Reply::Get { found: true, skipped: Vec::new() };
+                        break Reply::Get { found: true, skipped: Vec::new(), cut: true };
                     }
                 }
             }
         };
         drop(chunks);
         let unpacked = unpacking.await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let Reply::Get { found, skipped } = reply else { return Err(unexpected(&doing, reply)) };
+        let Reply::Get { found, skipped, cut } = reply else { return Err(unexpected(&doing, reply)) };
         for skipped in skipped {
             tracing::debug!(source, skipped, "left out of a download");
         }
@@ -125,7 +139,7 @@ impl Guest {
                 EnvironmentError::new(kind, format!("{doing}: {error}"))
             })?;
         }
-        Ok(found)
+        Ok(Fetched { found, cut })
     }
 
     /// True when `path` is a folder inside, or ends like one.

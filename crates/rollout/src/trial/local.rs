@@ -31,6 +31,10 @@ use trajgen_proxy::{Proxy, Route, TrialUsage};
 const CALL_GRACE: Duration = Duration::from_secs(10);
 /// How long tear-down may take before it is given up and said so.
 const TEAR_DOWN: Duration = Duration::from_secs(60);
+/// How long each thing may take that is brought out of an environment or done to it beside the task's own states,
+/// and how long it may still take once the trial is cancelled.
+const ASIDE: Duration = Duration::from_secs(120);
+const ASIDE_CANCELLED: Duration = Duration::from_secs(10);
 
 /// What all trials of a job share on this host.
 pub struct Tools {
@@ -250,10 +254,11 @@ impl Try {
             solution: task.solution.clone(),
             cancelled: self.cancelled.clone(),
         };
-        let before = match workspace::snapshot(&**environment, &self.tools.scratch).await {
-            Ok(snapshot) => Some(snapshot),
-            Err(why) => {
-                self.log.say(format_args!("the workspace is not compared: {why}"));
+        let copying = workspace::snapshot(&**environment, &self.tools.scratch);
+        let before = match self.aside(copying).await {
+            Some(Ok(snapshot)) => Some(snapshot),
+            other => {
+                self.not_compared(other);
                 None
             }
         };
@@ -262,7 +267,9 @@ impl Try {
         if ran {
             error = self.run_agent(task, agent, &context).await.err();
         }
-        agent.disarm(&context).await;
+        if self.aside(agent.disarm(&context)).await.is_none() {
+            self.log.say("the agent could not be disarmed in time");
+        }
         let usage = self.close_key(agent).await;
         if ran && let Some(broken) = environment.broken_limit().await {
             error = Some(environment_error(broken));
@@ -378,21 +385,52 @@ impl Try {
         before: Option<workspace::Snapshot>,
     ) {
         self.phase(Phase::Collect);
-        if let Err(e) = collect::agent_logs(environment, &self.dir).await {
-            self.log.say(format_args!("agent logs could not be collected: {e}"));
+        match self.aside(collect::agent_logs(environment, &self.dir)).await {
+            Some(Ok(())) => {}
+            Some(Err(e)) => self.log.say(format_args!("agent logs could not be collected: {e}")),
+            None => self.log.say("agent logs could not be collected in time"),
         }
-        if let Err(e) = collect::artifacts(environment, &self.dir, &task.artifacts).await {
-            self.log.say(format_args!("artifacts could not be collected: {e}"));
+        match self.aside(collect::artifacts(environment, &self.dir, &task.artifacts)).await {
+            Some(Ok(())) => {}
+            Some(Err(e)) => self.log.say(format_args!("artifacts could not be collected: {e}")),
+            None => self.log.say("artifacts could not be collected in time"),
         }
         let Some(before) = before else { return };
-        match workspace::snapshot(environment, &self.tools.scratch).await {
-            Ok(after) => {
-                let text = workspace::diff(&before, &after);
+        let comparing = async {
+            let after = workspace::snapshot(environment, &self.tools.scratch).await?;
+            // Long, and nothing but computing.
+            let comparing = tokio::task::spawn_blocking(move || workspace::diff(&before, &after));
+            comparing.await.map_err(|e| e.to_string())
+        };
+        match self.aside(comparing).await {
+            Some(Ok(text)) => {
                 if let Err(e) = files::replace(&self.dir.workspace_diff(), text.as_bytes()) {
                     self.log.say(e);
                 }
             }
-            Err(why) => self.log.say(format_args!("the workspace is not compared: {why}")),
+            other => self.not_compared(other),
+        }
+    }
+
+    fn not_compared<T>(&self, outcome: Option<Result<T, String>>) {
+        let why = match outcome {
+            Some(Err(why)) => why,
+            _ => "it could not be copied in time".to_owned(),
+        };
+        self.log.say(format_args!("the workspace is not compared: {why}"));
+    }
+
+    /// What is done beside the task's own states must not hold up the trial, nor for long its cancellation.
+    async fn aside<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let given_up = async {
+            self.cancelled.cancelled().await;
+            tokio::time::sleep(ASIDE_CANCELLED).await;
+        };
+        tokio::select! {
+            biased;
+            done = work => Some(done),
+            () = tokio::time::sleep(ASIDE) => None,
+            () = given_up => None,
         }
     }
 

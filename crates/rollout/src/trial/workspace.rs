@@ -1,6 +1,6 @@
 //! The workspace against its state before the agent: `artifacts/workspace.diff`.
 
-use crate::environment::{Environment, Exec};
+use crate::environment::Environment;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,8 @@ use std::time::Duration;
 const MAX_KIB: u64 = 64 * 1024;
 /// A diff longer than this is cut, bytes.
 const MAX_DIFF: usize = 4 << 20;
+/// A changed file longer than this is named, not shown, bytes.
+const MAX_FILE: usize = 1 << 20;
 /// What no reader of a diff wants to see.
 const EXCLUDED: [&str; 5] =
     [".git/**", "**/node_modules/**", "**/__pycache__/**", "**/target/**", "**/.venv/**"];
@@ -27,22 +29,14 @@ pub async fn snapshot(environment: &dyn Environment, scratch: &Path) -> Result<S
     if workdir == "/" {
         return Err("the workdir is /".into());
     }
-    // Sizes are asked for inside, so that nothing large is copied only to be thrown away.
-    let mut du = Exec::shell(
-        "du -sk --exclude=.git --exclude=node_modules --exclude=target --exclude=.venv . 2>/dev/null | cut -f1",
-    )
-    .user(Some("0"))
-    .timeout(Some(Duration::from_secs(20)));
-    du.cwd = Some(workdir.to_owned());
-    let size = environment.exec(du).await.map_err(|e| e.message)?;
-    let kib: u64 = size.text().trim().parse().map_err(|_| "its size cannot be told".to_owned())?;
-    if kib > MAX_KIB {
-        return Err(format!("it holds {kib} KiB; workspaces up to {MAX_KIB} KiB are compared"));
-    }
     let folder =
         tempfile::Builder::new().prefix("workspace-").tempdir_in(scratch).map_err(|e| e.to_string())?;
     let excluded: Vec<String> = EXCLUDED.iter().map(|&e| e.to_owned()).collect();
-    environment.download(workdir, folder.path(), &excluded).await.map_err(|e| e.message)?;
+    // Nothing inside is asked for sizes: programs there are the agent's, and files may be longer than they are big.
+    let fetched = environment.download_at_most(workdir, folder.path(), &excluded, MAX_KIB << 10).await;
+    if fetched.map_err(|e| e.message)?.cut {
+        return Err(format!("it holds more than {MAX_KIB} KiB; workspaces up to that are compared"));
+    }
     Ok(Snapshot(folder))
 }
 
@@ -59,15 +53,18 @@ fn diff_folders(before: &Path, after: &Path) -> String {
     list(after, Path::new(""), &mut paths);
     let mut text = String::new();
     for path in paths {
-        if text.len() > MAX_DIFF {
+        let old = std::fs::read(before.join(&path)).ok();
+        let new = std::fs::read(after.join(&path)).ok();
+        if old == new {
+            continue;
+        }
+        let mut one = String::new();
+        one_file(&mut one, &path.to_string_lossy(), old.as_deref(), new.as_deref());
+        if text.len() + one.len() > MAX_DIFF {
             text.push_str("# The diff was cut here: it is longer than 4 MiB.\n");
             break;
         }
-        let old = std::fs::read(before.join(&path)).ok();
-        let new = std::fs::read(after.join(&path)).ok();
-        if old != new {
-            one_file(&mut text, &path.to_string_lossy(), old.as_deref(), new.as_deref());
-        }
+        text.push_str(&one);
     }
     text
 }
@@ -81,6 +78,10 @@ fn one_file(text: &mut String, name: &str, old: Option<&[u8]>, new: Option<&[u8]
     }
     if new.is_none() {
         text.push_str("deleted file mode 100644\n");
+    }
+    if [old, new].into_iter().flatten().any(|content| content.len() > MAX_FILE) {
+        let _ = writeln!(text, "Files {from} and {to} differ, and are too long to be shown");
+        return;
     }
     let (old, new) =
         (std::str::from_utf8(old.unwrap_or_default()), std::str::from_utf8(new.unwrap_or_default()));
@@ -109,6 +110,25 @@ fn list(root: &Path, below: &Path, into: &mut BTreeSet<PathBuf>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_files_and_long_diffs_are_cut() {
+        let (before, after) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(after.path().join("a-sparse"), "").unwrap();
+        std::fs::File::options()
+            .write(true)
+            .open(after.path().join("a-sparse"))
+            .unwrap()
+            .set_len(8 << 20)
+            .unwrap();
+        for n in 0..9 {
+            std::fs::write(after.path().join(format!("b-{n}")), "line\n".repeat(150_000)).unwrap();
+        }
+        let text = diff_folders(before.path(), after.path());
+        assert!(text.len() <= MAX_DIFF + 100, "{}", text.len());
+        assert!(text.contains("b/a-sparse differ, and are too long to be shown"));
+        assert!(text.contains("b/b-0\n") && text.ends_with("longer than 4 MiB.\n"));
+    }
 
     #[test]
     fn a_diff_names_changed_new_and_removed_files() {

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use trajgen_contract::outcome::ErrorType;
 use trajgen_rollout::environment::{
-    Environment, EnvironmentError, Exec, ExecResult, ExecStatus, ProcessInfo, Terminal, TerminalSpec,
+    Environment, EnvironmentError, Exec, ExecResult, ExecStatus, Fetched, ProcessInfo, Terminal, TerminalSpec,
 };
 
 /// The prompt of the shells in here: a terminal that ends in it has nothing left to do.
@@ -95,6 +95,16 @@ impl Environment for Local {
 
     async fn download(&self, _: &str, _: &Path, _: &[String]) -> Result<bool, EnvironmentError> {
         Ok(false)
+    }
+
+    async fn download_at_most(
+        &self,
+        _: &str,
+        _: &Path,
+        _: &[String],
+        _: u64,
+    ) -> Result<Fetched, EnvironmentError> {
+        Ok(Fetched { found: false, cut: false })
     }
 
     async fn terminal(&self, spec: TerminalSpec) -> Result<Box<dyn Terminal>, EnvironmentError> {

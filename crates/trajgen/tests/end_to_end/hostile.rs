@@ -147,3 +147,31 @@ fn what_the_tests_are_is_not_there_before_grading() {
     assert!(!document.contains(secret) && !document.contains("secret.txt"), "{document}");
     assert!(!document.contains(&small.path().display().to_string()));
 }
+
+#[test]
+fn a_removed_workdir_is_graded() {
+    let (_small, trial) = played(&["cd /; rm -rf /app"], |_| {});
+    assert_eq!(reward(&trial), 0.0);
+    let result = read_json(&trial.join("result.json"));
+    assert_eq!(result["exception_info"], serde_json::Value::Null);
+    let findings = &result["agent_result"]["metadata"]["findings"];
+    assert!(findings[0].as_str().unwrap().contains("/app was gone"), "{findings}");
+}
+
+#[test]
+fn a_long_file_of_nothing_is_not_compared() {
+    let (_small, trial) = played(&["truncate -s 1200M /app/x"], |_| {});
+    assert_eq!(reward(&trial), 0.0);
+    assert!(!trial.join("artifacts/workspace.diff").exists());
+    assert!(read(&trial.join("trial.log")).contains("the workspace is not compared: it holds more than"));
+}
+
+#[test]
+fn who_uses_up_all_processes_is_graded() {
+    let hoard = "perl -e 'while (1) { my $p = fork; last unless defined $p; if (!$p) { sleep 1000; exit } }'";
+    let (_small, trial) = played(&[hoard], |_| {});
+    assert_eq!(reward(&trial), 0.0);
+    let result = read_json(&trial.join("result.json"));
+    assert_eq!(result["exception_info"], serde_json::Value::Null);
+    assert!(!trial.join("tries").exists());
+}

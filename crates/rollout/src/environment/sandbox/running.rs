@@ -2,7 +2,7 @@
 
 use super::live::Live;
 use crate::environment::{
-    Environment, EnvironmentError, Exec, ExecResult, ProcessInfo, Terminal, TerminalSpec,
+    Environment, EnvironmentError, Exec, ExecResult, Fetched, ProcessInfo, Terminal, TerminalSpec,
 };
 use async_trait::async_trait;
 use std::path::Path;
@@ -44,6 +44,16 @@ impl Environment for Sandbox {
         exclude: &[String],
     ) -> Result<bool, EnvironmentError> {
         self.guest.download(source, target, exclude).await
+    }
+
+    async fn download_at_most(
+        &self,
+        source: &str,
+        target: &Path,
+        exclude: &[String],
+        max_bytes: u64,
+    ) -> Result<Fetched, EnvironmentError> {
+        self.guest.download_at_most(source, target, exclude, max_bytes).await
     }
 
     async fn terminal(&self, spec: TerminalSpec) -> Result<Box<dyn Terminal>, EnvironmentError> {
