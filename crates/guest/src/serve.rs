@@ -5,7 +5,8 @@ use crate::exec;
 use crate::files;
 use crate::forward;
 use crate::process::{self, Reaper};
-use crate::protocol::{Failure, Frame, FrameError, Hello, Kind, Reply, Request, VERSION};
+use crate::protocol::{Failure, FailureKind, Frame, FrameError, Hello, Kind, Reply, Request, VERSION};
+use crate::sandbox::Private;
 use crate::terminal::Terminals;
 use rustix::io::FdFlags;
 use std::collections::HashMap;
@@ -32,7 +33,11 @@ const SPARE_THREADS: usize = 2;
 /// The connection carried something that is not the protocol, could not be read, or the first thread could
 /// not be started.
 pub fn serve(input: impl Into<OwnedFd>, output: impl Into<OwnedFd>) -> io::Result<()> {
-    let (input, output) = (input.into(), output.into());
+    serve_with(input.into(), output.into(), None)
+}
+
+/// [`serve`], with a private view for the requests that ask for one.
+pub(crate) fn serve_with(input: OwnedFd, output: OwnedFd, private: Option<Private>) -> io::Result<()> {
     harden(&input, &output)?;
     let session = Arc::new(Session {
         outlet: Arc::new(Outlet::new(File::from(output))),
@@ -40,6 +45,7 @@ pub fn serve(input: impl Into<OwnedFd>, output: impl Into<OwnedFd>) -> io::Resul
         reaper: Reaper::start()?,
         terminals: Terminals::default(),
         spares: Spares::start()?,
+        private,
     });
     let result = session.run(&mut BufReader::with_capacity(64 * 1024, File::from(input)));
     // Handlers that wait for the client would wait for ever.
@@ -84,6 +90,7 @@ struct Session {
     reaper: Arc<Reaper>,
     terminals: Terminals,
     spares: Spares,
+    private: Option<Private>,
 }
 
 type Job = Box<dyn FnOnce() + Send>;
@@ -204,6 +211,17 @@ impl Session {
     fn dispatch(self: &Arc<Self>, channel: &Arc<Channel>, request: Request) {
         let id = channel.id();
         match request {
+            Request::Exec(start) if start.private && self.private.is_some() => {
+                self.in_private(channel, move |session, channel, _| {
+                    exec::run(&session.reaper, channel, &start);
+                });
+            }
+            Request::Get(mut get) if get.private && self.private.is_some() => {
+                self.in_private(channel, move |_, channel, folder| {
+                    folder.clone_into(&mut get.source);
+                    files::get(channel, &get);
+                });
+            }
             Request::Exec(start) => {
                 self.in_thread(channel, move |session, channel| exec::run(&session.reaper, channel, &start));
             }
@@ -276,6 +294,28 @@ impl Session {
         };
         if let Err(error) = started {
             let failure = Failure::system("the helper cannot start a thread for the request", &error);
+            self.answer(channel, Err(failure));
+        }
+    }
+
+    /// Runs `handler` in the private view; it gets the path of the private folder.
+    fn in_private(
+        self: &Arc<Self>,
+        channel: &Arc<Channel>,
+        handler: impl FnOnce(&Arc<Self>, &Arc<Channel>, &str) + Send + 'static,
+    ) {
+        let (session, own) = (Arc::clone(self), Arc::clone(channel));
+        let given = self.private.as_ref().is_some_and(|private| {
+            private.run(move |folder| match folder {
+                Ok(folder) => {
+                    handler(&session, &own, folder);
+                    session.close(own.id());
+                }
+                Err(error) => session.answer(&own, Err(Failure::new(FailureKind::System, error.to_string()))),
+            })
+        });
+        if !given {
+            let failure = Failure::new(FailureKind::System, "the thread of the private view is gone");
             self.answer(channel, Err(failure));
         }
     }

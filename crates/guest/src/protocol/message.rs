@@ -82,6 +82,9 @@ pub struct ExecStart {
     pub timeout_ms: Option<u64>,
     /// Data follows for standard input; else it reads nothing.
     pub stdin: bool,
+    /// In the private view of files, where there is one: `/logs/verifier` is a folder that others do not see.
+    #[serde(default)]
+    pub private: bool,
 }
 
 /// Where to unpack.
@@ -101,6 +104,9 @@ pub struct Get {
     pub filter: EntryFilter,
     /// No more than this many bytes of content are sent.
     pub max_bytes: u64,
+    /// The private folder instead of the source, where there is one.
+    #[serde(default)]
+    pub private: bool,
 }
 
 /// Which entries of a folder are left out of a download.

@@ -10,10 +10,12 @@ mod lines;
 mod mounts;
 mod network;
 mod porter;
+mod private;
 mod room;
 mod spec;
 
 pub use porter::porter;
+pub(crate) use private::Private;
 pub use room::process_one;
 pub use spec::{Bind, Door, Errand, Layer, Ready, Room, Upper};
 
@@ -21,6 +23,9 @@ pub use spec::{Bind, Door, Errand, Layer, Ready, Room, Upper};
 pub const PORTER: &str = "sandbox";
 /// What process 1 is called with.
 pub const PROCESS_ONE: &str = "sandbox-room";
+
+/// Where the private folder is seen by those that share its view.
+const PRIVATE_PLACE: &str = "/logs/verifier";
 
 /// What keeps a sandbox from being set up: what was tried, on what, and the system's answer.
 #[derive(Debug, thiserror::Error)]

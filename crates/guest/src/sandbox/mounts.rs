@@ -18,6 +18,9 @@ use std::path::Path;
 const PLAIN: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
 const DATA: MountAttrFlags = PLAIN.union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
+/// The name of the private folder's layer.
+const PRIVATE: &str = "private";
+
 /// The device nodes that every program may expect.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
@@ -39,8 +42,16 @@ const HIDDEN: [&str; 13] = [
 ];
 const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
-/// Builds the view and moves this process into it. What it returns is the host's socket of the room, if it has one.
-pub(super) fn build(room: &Room) -> Result<Option<OwnedFd>, SandboxError> {
+/// What is left to be used later.
+pub(super) struct View {
+    /// The host's socket of the room, if it has one.
+    pub(super) socket: Option<OwnedFd>,
+    /// An empty folder of its own file system, not placed anywhere.
+    pub(super) private: OwnedFd,
+}
+
+/// Builds the view and moves this process into it.
+pub(super) fn build(room: &Room) -> Result<View, SandboxError> {
     rustix::mount::mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(SandboxError::at("cannot part from the host's mounts"))?;
     std::env::set_current_dir(&room.base).map_err(SandboxError::at("cannot enter the cache folder"))?;
@@ -51,6 +62,7 @@ pub(super) fn build(room: &Room) -> Result<Option<OwnedFd>, SandboxError> {
     for layer in &room.layers {
         overlays.push((layer.target.as_str(), overlay(layer, &storage, room.user)?));
     }
+    let private = private_folder(&storage, room.user)?;
     let proc = new_mount("proc", &[], DATA)?;
     // A user namespace may only mount it with a network of its own; programs do without.
     let sys = new_mount("sysfs", &[], DATA | MountAttrFlags::MOUNT_ATTR_RDONLY);
@@ -81,7 +93,24 @@ pub(super) fn build(room: &Room) -> Result<Option<OwnedFd>, SandboxError> {
     for (path, mode) in &room.folders {
         task_folder(path, *mode)?;
     }
-    Ok(socket)
+    Ok(View { socket, private })
+}
+
+/// It counts as what is written elsewhere does, and its name tells nothing of the host.
+fn private_folder(storage: &str, user: bool) -> Result<OwnedFd, SandboxError> {
+    let (upper, lower) = (format!("{storage}/u/{PRIVATE}"), format!("{storage}/e"));
+    for (path, mode) in [(&upper, 0o777), (&lower, 0o755)] {
+        let doing = "cannot make a folder for the tests' results";
+        DirBuilder::new().recursive(true).mode(0o755).create(path).map_err(SandboxError::at(doing))?;
+        fs::set_permissions(path, Permissions::from_mode(mode)).map_err(SandboxError::at(doing))?;
+    }
+    let layer = Layer { target: super::PRIVATE_PLACE.into(), name: PRIVATE.into(), lower: vec![lower] };
+    overlay(&layer, storage, user)
+}
+
+/// Places a mount that was not placed yet, in this thread's own view.
+pub(super) fn place(mount: &OwnedFd, target: &str) -> Result<(), SandboxError> {
+    attach(mount, target)
 }
 
 /// Remembers a file without opening it: to be mounted its place on the host would be seen in the list of mounts.

@@ -1,6 +1,6 @@
 //! Process 1: builds the room, locks it from inside, serves.
 
-use super::{Ready, Room, SandboxError, confine, lines, mounts, network};
+use super::{Private, Ready, Room, SandboxError, confine, lines, mounts, network};
 use rustix::process::{Resource, Rlimit, Signal};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
@@ -11,10 +11,10 @@ use std::path::Path;
 /// The room cannot be built; trajgen has then been told why over `output`.
 pub fn process_one(input: OwnedFd, output: OwnedFd) -> std::io::Result<()> {
     match build(&input) {
-        Ok((pid, found)) => {
+        Ok((pid, found, private)) => {
             let socket = found.as_ref().map(|found| format!("/proc/self/fd/{}", found.as_raw_fd()));
             lines::write(&output, &Ready::Closed { pid, socket }).map_err(std::io::Error::other)?;
-            let served = crate::serve(input, output);
+            let served = crate::serve::serve_with(input, output, Some(private));
             drop(found);
             served
         }
@@ -26,8 +26,8 @@ pub fn process_one(input: OwnedFd, output: OwnedFd) -> std::io::Result<()> {
     }
 }
 
-/// Process 1's number on the host, and the host's socket.
-fn build(input: &OwnedFd) -> Result<(i32, Option<OwnedFd>), SandboxError> {
+/// Process 1's number on the host, the host's socket, and the private view.
+fn build(input: &OwnedFd) -> Result<(i32, Option<OwnedFd>, Private), SandboxError> {
     die_with_the_porter()?;
     let room: Room = lines::read(input)?;
     let pid = own_number_outside()?;
@@ -36,14 +36,15 @@ fn build(input: &OwnedFd) -> Result<(i32, Option<OwnedFd>), SandboxError> {
     if room.network {
         network::loopback_up().map_err(SandboxError::at("cannot bring up the loopback network"))?;
     }
-    let socket = mounts::build(&room)?;
+    let view = mounts::build(&room)?;
     rustix::process::umask(rustix::fs::Mode::WGRP | rustix::fs::Mode::WOTH);
     limit(&room)?;
+    let private = Private::start(view.private, !room.network)?;
     confine::drop_capabilities(!room.network)?;
     confine::filter_system_calls()?;
     // A change of credentials clears it.
     die_with_the_porter()?;
-    Ok((pid, socket))
+    Ok((pid, view.socket, private))
 }
 
 fn die_with_the_porter() -> Result<(), SandboxError> {

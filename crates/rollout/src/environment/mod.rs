@@ -120,6 +120,8 @@ pub struct Exec {
     pub log_to: Option<PathBuf>,
     /// How much of the output is kept in memory, in bytes, first and last half (default 64 KiB).
     pub keep_output: Option<usize>,
+    /// `/logs/verifier` is a folder that only private commands see by this name, where the environment can give one.
+    pub private: bool,
 }
 
 impl Exec {
@@ -268,6 +270,10 @@ pub trait Environment: Send + Sync {
         exclude: &[String],
         max_bytes: u64,
     ) -> Result<Fetched, EnvironmentError>;
+    /// [`Self::download`] of `/logs/verifier` as private commands see it (see [`Exec::private`]).
+    async fn download_private(&self, target: &Path, exclude: &[String]) -> Result<bool, EnvironmentError> {
+        self.download("/logs/verifier", target, exclude).await
+    }
     /// Opens a terminal.
     async fn terminal(&self, spec: TerminalSpec) -> Result<Box<dyn Terminal>, EnvironmentError>;
     /// What runs inside now, the helper itself left out.

@@ -42,6 +42,7 @@ impl Guest {
             env: self.env(&exec.env),
             timeout_ms: exec.timeout.map(|limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX)),
             stdin: !exec.stdin.is_empty(),
+            private: exec.private,
             argv: exec.argv,
         };
         let mut log = match &exec.log_to {

@@ -96,9 +96,27 @@ impl Guest {
         exclude: &[String],
         max_bytes: u64,
     ) -> Result<Fetched, EnvironmentError> {
-        let doing = format!("cannot download {source} to {}", target.display());
         let filter = EntryFilter { exclude: exclude.to_vec() };
-        let get = Get { source: source.to_owned(), filter, max_bytes };
+        self.get(Get { source: source.to_owned(), filter, max_bytes, private: false }, target).await
+    }
+
+    /// Downloads what private commands (see [`crate::environment::Exec::private`]) left in `/logs/verifier`.
+    ///
+    /// # Errors
+    /// As [`Self::download`].
+    pub async fn download_private(
+        &self,
+        target: &Path,
+        exclude: &[String],
+    ) -> Result<bool, EnvironmentError> {
+        let (source, filter) = ("/logs/verifier".to_owned(), EntryFilter { exclude: exclude.to_vec() });
+        let get = Get { source, filter, max_bytes: DOWNLOAD_LIMIT, private: true };
+        self.get(get, target).await.map(|fetched| fetched.found)
+    }
+
+    async fn get(&self, get: Get, target: &Path) -> Result<Fetched, EnvironmentError> {
+        let (source, max_bytes) = (get.source.clone(), get.max_bytes);
+        let doing = format!("cannot download {source} to {}", target.display());
         let mut channel = self.connection.open(&Request::Get(get))?;
         let (chunks, queue) = mpsc::channel::<Vec<u8>>(QUEUE);
         let to = target.to_owned();

@@ -68,9 +68,11 @@ pub async fn verify(
     run.env = what.env.clone();
     run.log_to = Some(stdout);
     run.keep_output = Some(4096);
+    // What else runs may write there as it likes.
+    run.private = true;
     let ended = environment.exec(run).await?;
     let kept_own_name = ["test-stdout.txt".to_owned()];
-    let collected = environment.download("/logs/verifier", &trial.verifier(), &kept_own_name).await;
+    let collected = environment.download_private(&trial.verifier(), &kept_own_name).await;
     findings.extend(changed_tests(environment, &what.tests, scratch).await);
     if ended.status == ExecStatus::TimedOut {
         return Err(VerifierFailure {

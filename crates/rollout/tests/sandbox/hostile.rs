@@ -182,3 +182,26 @@ async fn folders_of_any_depth_go_at_the_end() {
     assert_eq!(run(&*sandbox, "echo lives").await, "lives\n");
     room.stop(&*sandbox).await;
 }
+
+#[tokio::test]
+async fn private_commands_have_a_folder_of_their_own_and_no_more_power() {
+    let room = Room::new();
+    let sandbox = room.start().await;
+    run(&*sandbox, "(while :; do echo planted > /logs/verifier/reward.json; done) > /dev/null 2>&1 &").await;
+    let mut tests = crate::support::sh(
+        "grep -E '^(CapEff|Seccomp:)' /proc/self/status; umask; ls -A /logs/verifier; echo 1 > /logs/verifier/reward.txt",
+    );
+    tests.private = true;
+    let ended = sandbox.exec(tests.clone()).await.unwrap();
+    assert_eq!(ended.text(), "CapEff:\t00000000a80425fb\nSeccomp:\t2\n0022\n", "{:?}", ended.status);
+    // Whoever moves the place away loses it, and wins nothing.
+    run(&*sandbox, "mv /logs /old; mkdir -p /logs/verifier; echo planted > /logs/verifier/reward.txt").await;
+    let target = room.dir.path().join("verifier");
+    assert!(sandbox.download_private(&target, &[]).await.unwrap());
+    assert_eq!(crate::support::names(&target), ["reward.txt"]);
+    assert_eq!(std::fs::read_to_string(target.join("reward.txt")).unwrap(), "1\n");
+    let mounts = crate::support::sh("cat /proc/self/mountinfo");
+    let ended = sandbox.exec(trajgen_rollout::environment::Exec { private: true, ..mounts }).await.unwrap();
+    assert!(!ended.text().contains(room.dir.path().to_str().unwrap()), "{}", ended.text());
+    room.stop(&*sandbox).await;
+}

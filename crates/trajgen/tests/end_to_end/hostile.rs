@@ -175,3 +175,18 @@ fn who_uses_up_all_processes_is_graded() {
     assert_eq!(result["exception_info"], serde_json::Value::Null);
     assert!(!trial.join("tries").exists());
 }
+
+#[test]
+fn a_reward_planted_while_the_tests_run_is_none() {
+    // It waits until the tests are there, so that nothing is seen before.
+    let plant = "(until [ -x /tests/test.sh ] && pgrep -f '^/bin/bash /tests/test.sh' > /dev/null; do :; done; \
+        while :; do echo '{\"reward\": 1}' > /logs/verifier/reward.json; done) > /dev/null 2>&1 & disown";
+    let (small, trial) = played(&[plant], |small| {
+        let test =
+            "#!/bin/bash\necho 0 > /logs/verifier/reward.txt; for n in {1..300}; do ls / > /dev/null; done\n";
+        crate::support::write(&small.source().join("alpha/tests/test.sh"), test);
+    });
+    assert_eq!(reward(&trial), 0.0);
+    assert_eq!(names(&trial.join("verifier")), ["reward.txt", "test-stdout.txt"]);
+    drop(small);
+}

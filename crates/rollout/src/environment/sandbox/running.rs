@@ -56,6 +56,10 @@ impl Environment for Sandbox {
         self.guest.download_at_most(source, target, exclude, max_bytes).await
     }
 
+    async fn download_private(&self, target: &Path, exclude: &[String]) -> Result<bool, EnvironmentError> {
+        self.guest.download_private(target, exclude).await
+    }
+
     async fn terminal(&self, spec: TerminalSpec) -> Result<Box<dyn Terminal>, EnvironmentError> {
         self.guest.terminal(spec).await
     }
