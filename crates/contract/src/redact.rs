@@ -22,19 +22,36 @@ pub fn names_credential(key: &str) -> bool {
         || (key.ends_with("_token") && !key.ends_with("_per_token"))
 }
 
+/// Whether a variable's name says that its value is a credential: [`names_credential`], or Harbor's
+/// rule, which is wider: the name holds `KEY`, `SECRET`, `PASSWORD`, `CREDENTIAL`, `AUTH` or `TOKEN`
+/// (but not `TOKENS`, a count).
+#[must_use]
+pub fn names_secret_variable(name: &str) -> bool {
+    let upper = name.to_ascii_uppercase();
+    let words = ["KEY", "SECRET", "PASSWORD", "CREDENTIAL", "AUTH"];
+    words.iter().any(|word| upper.contains(word))
+        || upper.match_indices("TOKEN").any(|(at, word)| !upper[at + word.len()..].starts_with('S'))
+        || names_credential(name)
+}
+
 /// Replaces the value of every key, at any depth, that [`names_credential`].
 pub fn redact_keys(value: &mut Value) {
+    redact_named(value, names_credential);
+}
+
+/// Replaces the value of every key, at any depth, for which `is_secret` holds.
+pub fn redact_named(value: &mut Value, is_secret: fn(&str) -> bool) {
     match value {
         Value::Object(fields) => {
             for (key, field) in fields {
-                if names_credential(key) {
+                if is_secret(key) {
                     *field = Value::String(REDACTED.to_owned());
                 } else {
-                    redact_keys(field);
+                    redact_named(field, is_secret);
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(redact_keys),
+        Value::Array(items) => items.iter_mut().for_each(|item| redact_named(item, is_secret)),
         _ => {}
     }
 }

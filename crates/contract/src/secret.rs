@@ -1,9 +1,10 @@
 //! Types for values that must not be shown: in logs, error texts, snapshots, archives.
 
-use crate::redact::{REDACTED, redact_keys};
+use crate::redact::{REDACTED, names_secret_variable, redact_named};
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 
@@ -131,11 +132,27 @@ impl Serialize for SecretUrl {
     }
 }
 
-/// A free table whose keys are the user's own: shown with the value of every key that names a
-/// credential ([`crate::redact::names_credential`], at any depth) as `[REDACTED]`. It reads like the table itself.
+/// A free table whose keys are the user's own. It is shown with `[REDACTED]` as the value of every key
+/// that names a credential ([`crate::redact::names_secret_variable`], at any depth), and of every entry
+/// that was taken from the environment. It reads like the table itself.
 #[derive(Clone, Default, PartialEq, JsonSchema)]
 #[schemars(transparent)]
-pub struct Guarded<T>(pub T);
+pub struct Guarded<T>(pub T, #[schemars(skip)] Taken);
+
+/// The entries of a table that were taken from the environment, as they are written.
+pub type Taken = BTreeMap<String, String>;
+
+impl<T> Guarded<T> {
+    /// A table of which `taken` was taken from the environment.
+    pub fn new(table: T, taken: Taken) -> Self {
+        Self(table, taken)
+    }
+    /// The entries that were taken from the environment, as they are written: with `${VAR}` in them.
+    #[must_use]
+    pub fn taken(&self) -> &Taken {
+        &self.1
+    }
+}
 
 impl<T> Deref for Guarded<T> {
     type Target = T;
@@ -147,7 +164,12 @@ impl<T> Deref for Guarded<T> {
 impl<T: Serialize> Guarded<T> {
     fn shown(&self) -> Value {
         let mut value = serde_json::to_value(&self.0).unwrap_or(Value::Null);
-        redact_keys(&mut value);
+        redact_named(&mut value, names_secret_variable);
+        for name in self.1.keys() {
+            if let Some(entry) = value.get_mut(name) {
+                *entry = Value::String(REDACTED.to_owned());
+            }
+        }
         value
     }
 }
@@ -172,7 +194,9 @@ mod tests {
     fn nothing_shows_a_secret() {
         let secret = Secret::new("sk-very-secret");
         let url = SecretUrl::new("https://me:sk-very-secret@host:8/v1?x=very@b&y=&very#z=very");
-        let table = Guarded(serde_json::json!({"a": {"HF_TOKEN": "sk-very-secret"}, "b": "shown"}));
+        let taken = Taken::from([("c".to_owned(), "${C}".to_owned())]);
+        let table = serde_json::json!({"a": {"HF_TOKEN": "sk-very-secret", "DB_PASSWORD": "very"}, "b": "shown", "c": "very"});
+        let table = Guarded::new(table, taken);
         let shown = format!("{secret} {secret:?} {url} {url:?} {table:?}")
             + &serde_json::to_string(&(&secret, &url, &table)).unwrap();
         assert!(!shown.contains("very"), "{shown}");

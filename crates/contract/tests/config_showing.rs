@@ -110,6 +110,33 @@ fn keys_in_the_query_of_an_address_are_hidden_wherever_they_stand() {
 }
 
 #[test]
+fn variables_are_hidden_by_their_names_and_by_where_they_come_from() {
+    let text = "version: 1
+# DB_PASSWORD: sk-commented, and sk-database
+runtime_info:
+  input:
+    task_source: {dataset_name: t}
+    agent:
+      name: nop
+      kwargs: {max_tokens: 5, db_password: sk-kwarg}
+      env: {DB_PASSWORD: sk-database, MAX_TOKENS: '400', GH_PAT: '${LLM_API_KEY}', URL: 'x-${LLM_API_KEY}', EMPTY: '${LLM:-}', MODE: plain}
+environment: {extra: {PASSWORD: 12345, PAT: ['${LLM_API_KEY}'], NOTE: seen, HARBOR_EXCLUDE_TASKS: '${TASKS:-a b}'}}
+";
+    let config = read(text);
+    assert_eq!(config.runtime_info.input.agent[0].env["GH_PAT"], "sk-from-environment");
+    assert_eq!(config.excluded_by_environment(), ["a", "b"]);
+    for shown in [redacted(&config).unwrap(), redact_text(text, &config), format!("{config:?}")] {
+        assert!(!shown.contains("sk-") && !shown.contains("12345"), "{shown}");
+        for seen in ["400", "plain", "seen", "a b"] {
+            assert!(shown.contains(seen), "{seen}: {shown}");
+        }
+    }
+    let snapshot = redact_text(text, &config);
+    assert!(snapshot.contains("GH_PAT: '${LLM_API_KEY}', URL: 'x-${LLM_API_KEY}'"), "{snapshot}");
+    assert_eq!(redact_text(&snapshot, &read(&snapshot)), snapshot);
+}
+
+#[test]
 fn debugging_output_hides_what_is_secret() {
     let text = SECRETS.replace(", api_key: }", "}").replace("api_key: *shared", "api_key: x");
     let shown = format!("{:?}", read(&text).runtime_info.input.llm_api);

@@ -34,7 +34,7 @@ pub use rewrite::{RewriteError, rewrite_output, rewrite_status};
 
 pub use show::{redact_text, redacted, schema};
 
-pub use crate::secret::{Guarded, Secret, SecretUrl};
+pub use crate::secret::{Guarded, Secret, SecretUrl, Taken};
 use reader::{Document, Section};
 use std::path::Path;
 use tree::{Data, Position};

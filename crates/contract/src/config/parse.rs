@@ -12,7 +12,7 @@ use super::job::{HarborJob, JobLimits, Retry, TrialLimits};
 use super::problem::Severity;
 use super::reader::Section;
 use super::words::Bound;
-use crate::secret::{Guarded, Secret, SecretUrl};
+use crate::secret::{Guarded, Secret, SecretUrl, Taken};
 use serde_json::Value;
 use std::path::Path;
 
@@ -328,7 +328,7 @@ fn environment(mut s: Section<'_>) -> EnvironmentConfig {
         storage_mb: s.opt_int("storage_mb", 1..),
         pids: s.int("pids", d.pids, 1..),
         docker: docker(s.section("docker")),
-        slurm: Guarded(s.table("slurm")),
+        slurm: Guarded::new(s.table("slurm"), s.taken("slurm")),
     };
     s.done(environment)
 }
@@ -360,8 +360,8 @@ fn agent(mut s: Section<'_>) -> AgentConfig {
         max_turns,
         temperature,
         top_p,
-        kwargs: Guarded(kwargs.rest()),
-        env: Guarded(s.text_table("env")),
+        kwargs: Guarded::new(kwargs.rest(), Taken::new()),
+        env: Guarded::new(s.text_table("env"), s.taken("env")),
     };
     s.done(agent)
 }
@@ -425,6 +425,9 @@ fn output(mut s: Section<'_>) -> Output {
 
 fn deployment_environment(mut s: Section<'_>) -> DeploymentEnvironment {
     let extra = s.table("extra");
+    let mut taken = s.taken("extra");
+    // Task ids are no secret, whatever they come from.
+    taken.remove("HARBOR_EXCLUDE_TASKS");
     match extra.get("HARBOR_EXCLUDE_TASKS") {
         None | Some(Value::Null) => {}
         Some(Value::String(ids)) => check_globs(&s, "extra", ids.split_whitespace()),
@@ -432,7 +435,7 @@ fn deployment_environment(mut s: Section<'_>) -> DeploymentEnvironment {
             s.error("extra", "expected HARBOR_EXCLUDE_TASKS to be a text: task ids, separated by spaces");
         }
     }
-    s.done(DeploymentEnvironment { extra: Guarded(extra) })
+    s.done(DeploymentEnvironment { extra: Guarded::new(extra, taken) })
 }
 
 fn status(mut s: Section<'_>) -> Status {

@@ -8,7 +8,7 @@ use super::expand::{expand, has_reference};
 use super::problem::{Problem, Severity};
 use super::tree::{Data, Entry, Map, Node, Position, plain};
 use super::words::{Bound, did_you_mean, found, word_of};
-use crate::secret::Secret;
+use crate::secret::{Secret, Taken};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -449,6 +449,21 @@ impl<'a> Section<'a> {
         table
     }
 
+    /// The entries of the table at `key` that hold references which are not replaced by nothing, as they
+    /// are written: one text, or any below it.
+    pub(super) fn taken(&mut self, key: &'static str) -> Taken {
+        let section = self.section(key);
+        if section.ours {
+            return Taken::new();
+        }
+        let entries = section.map.map(|map| map.entries.as_slice()).unwrap_or_default();
+        let env = section.document.env;
+        entries
+            .iter()
+            .filter_map(|entry| Some((entry.key.clone(), reference_in(&entry.value, env)?.to_owned())))
+            .collect()
+    }
+
     /// Ends the section: keys that no call has asked for are reported.
     pub(super) fn done<T>(self, value: T) -> T {
         for entry in self.map.map(|map| map.entries.as_slice()).unwrap_or_default() {
@@ -465,6 +480,18 @@ impl<'a> Section<'a> {
             }
         }
         value
+    }
+}
+
+/// The first text at or below `node` that holds references, if they stand for anything.
+fn reference_in<'a>(node: &'a Node, env: &dyn Fn(&str) -> Option<String>) -> Option<&'a str> {
+    match &node.data {
+        Data::Text(text) => {
+            (has_reference(text) && expand(text, env).is_ok_and(|text| !text.is_empty())).then_some(text)
+        }
+        Data::List(items) => items.iter().find_map(|item| reference_in(item, env)),
+        Data::Map(map) => map.entries.iter().find_map(|entry| reference_in(&entry.value, env)),
+        _ => None,
     }
 }
 

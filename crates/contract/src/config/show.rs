@@ -3,15 +3,19 @@
 use super::block::Config;
 use super::rewrite::quoted;
 use super::tree::{self, Data, Node};
-use crate::redact::{REDACTED, names_credential};
-use crate::secret::SecretUrl;
+use crate::redact::{REDACTED, names_credential, names_secret_variable};
+use crate::secret::{Guarded, SecretUrl};
 use regex::{Captures, Regex};
+use serde::Serialize;
 use serde_json::Value;
 use std::ops::Range;
 use std::sync::LazyLock;
 
 /// Secrets of at least this many characters are looked for everywhere in a text, comments included.
 const SEARCHED_FROM: usize = 8;
+
+/// The tables whose keys are the user's own: there names are judged as those of variables.
+const OWN_TABLES: [&str; 4] = ["env", "extra", "kwargs", "slurm"];
 
 /// The JSON Schema of config.yaml, with the doc comments of the types as descriptions.
 #[must_use]
@@ -36,7 +40,7 @@ pub fn redact_text(text: &str, config: &Config) -> String {
     let mut scalars = Vec::new();
     let mut values = secrets(config);
     if let Ok(Some(root)) = tree::parse(text, &mut Vec::new()) {
-        collect(&root, false, &mut scalars, &mut values);
+        collect(&root, Place::default(), &mut scalars, &mut values);
     }
     for value in &mut values {
         *value = value.trim().to_owned();
@@ -75,21 +79,28 @@ fn secrets(config: &Config) -> Vec<String> {
         let password = url.user_info().and_then(|user| user.split_once(':')).map(|(_, password)| password);
         values.extend(password.into_iter().chain(url.query_values()).map(str::to_owned));
     }
-    named(&Value::Object(input.environment.slurm.0.clone()), false, &mut values);
-    named(&Value::Object(config.environment.extra.0.clone()), false, &mut values);
+    guarded(&input.environment.slurm, &mut values);
+    guarded(&config.environment.extra, &mut values);
     for agent in &input.agent {
-        named(&Value::Object(agent.kwargs.0.clone()), false, &mut values);
-        let env = agent.env.iter().filter(|(key, _)| names_credential(key));
-        values.extend(env.map(|(_, value)| value.clone()));
+        guarded(&agent.kwargs, &mut values);
+        guarded(&agent.env, &mut values);
     }
     values
+}
+
+/// The texts of a table that it does not show.
+fn guarded<T: Serialize>(table: &Guarded<T>, values: &mut Vec<String>) {
+    let whole = serde_json::to_value(&table.0).unwrap_or_default();
+    for (key, value) in whole.as_object().into_iter().flatten() {
+        named(value, table.taken().contains_key(key) || names_secret_variable(key), values);
+    }
 }
 
 /// The texts below keys that name credentials.
 fn named(value: &Value, secret: bool, values: &mut Vec<String>) {
     match value {
         Value::Object(table) => {
-            table.iter().for_each(|(key, value)| named(value, secret || names_credential(key), values));
+            table.iter().for_each(|(key, value)| named(value, secret || names_secret_variable(key), values));
         }
         Value::Array(items) => items.iter().for_each(|item| named(item, secret, values)),
         Value::String(text) if secret => values.push(text.clone()),
@@ -115,10 +126,29 @@ struct Scalar {
     block: bool,
 }
 
+/// Where a value stands.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    /// Below a key that names a credential.
+    secret: bool,
+    /// In a table whose keys are the user's own.
+    own: bool,
+}
+
+impl Place {
+    /// The place of `key`'s value.
+    fn below(self, key: &str) -> Self {
+        let secret = is_credential(key) || (self.own && names_secret_variable(key));
+        Self { secret: self.secret || secret, own: self.own || OWN_TABLES.contains(&key) }
+    }
+}
+
 /// Every key and value below `node`; what aliases in secret places stand for is added to `values`.
-fn collect(node: &Node, secret: bool, scalars: &mut Vec<Scalar>, values: &mut Vec<String>) {
+fn collect(node: &Node, place: Place, scalars: &mut Vec<Scalar>, values: &mut Vec<String>) {
     if node.alias {
-        if secret && let Data::Text(text) = &node.data {
+        if place.secret
+            && let Data::Text(text) = &node.data
+        {
             values.push(text.clone());
         }
         return;
@@ -128,19 +158,19 @@ fn collect(node: &Node, secret: bool, scalars: &mut Vec<Scalar>, values: &mut Ve
             for entry in map.entries.iter().filter(|entry| !entry.merged) {
                 let text = Some(entry.key.clone());
                 scalars.push(Scalar { span: entry.key_span.clone(), text, secret: false, block: false });
-                collect(&entry.value, secret || is_credential(&entry.key), scalars, values);
+                collect(&entry.value, place.below(&entry.key), scalars, values);
             }
             return;
         }
         Data::List(items) => {
-            items.iter().for_each(|item| collect(item, secret, scalars, values));
+            items.iter().for_each(|item| collect(item, place, scalars, values));
             return;
         }
         Data::Null => return,
         Data::Text(text) => Some(text.clone()),
         Data::Bool(_) | Data::Int(_) | Data::Float(_) => None,
     };
-    let secret = secret && text.as_deref() != Some("");
+    let secret = place.secret && text.as_deref() != Some("");
     scalars.push(Scalar { span: node.span.clone(), text, secret, block: node.block });
 }
 
@@ -185,7 +215,9 @@ fn comments(text: &str, values: &[String]) -> String {
     let entry = |found: &Captures<'_>| {
         let (key, gap, value) = (&found[1], &found[2], &found[3]);
         let none = ["null", "~", "\"\"", "''"].contains(&value);
-        let value = if is_credential(key) && !none { REDACTED } else { value };
+        // A variable, most likely: here no table tells.
+        let variable = key.bytes().all(|byte| !byte.is_ascii_lowercase()) && names_secret_variable(key);
+        let value = if (is_credential(key) || variable) && !none { REDACTED } else { value };
         format!("{key}{gap}{value}")
     };
     let line = |line: &str| {

@@ -127,6 +127,7 @@ pub fn agents_of(input: &Input) -> Result<Vec<AgentSpec>, PlanError> {
                 max_output_tokens: None,
                 kwargs: agent.kwargs.0.clone(),
                 env: agent.env.0.clone(),
+                env_taken: agent.env.taken().clone(),
             };
             if !agent.calls_model() {
                 return Ok(spec);

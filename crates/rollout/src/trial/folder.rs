@@ -51,7 +51,7 @@ pub fn agent_of(spec: &TrialSpec) -> AgentConfig {
         override_timeout_sec: spec.timeouts.agent_sec,
         max_timeout_sec: spec.timeouts.max_agent_sec,
         kwargs: spec.agent.kwargs.clone(),
-        env: harbor::redact_env(&spec.agent.env),
+        env: harbor::redact_taken_env(&spec.agent.env, &spec.agent.env_taken),
         ..AgentConfig::default()
     }
 }

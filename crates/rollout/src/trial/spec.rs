@@ -60,6 +60,9 @@ pub struct AgentSpec {
     pub kwargs: serde_json::Map<String, serde_json::Value>,
     /// Variables for its commands.
     pub env: BTreeMap<String, String>,
+    /// Those that config takes from the environment, as it writes them: nothing else is told of them.
+    #[serde(default)]
+    pub env_taken: BTreeMap<String, String>,
 }
 
 /// What config says of environments; a task's own figures are overridden by these.

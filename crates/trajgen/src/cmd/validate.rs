@@ -197,6 +197,7 @@ fn spec_of(folder: &Path, tasks_dir: &Path, dataset: &str, id: &str, agent: &str
             max_output_tokens: None,
             kwargs: serde_json::Map::new(),
             env: std::collections::BTreeMap::new(),
+            env_taken: std::collections::BTreeMap::new(),
         },
         environment: EnvironmentFigures {
             kind: "sandbox".into(),
