@@ -11,6 +11,9 @@ pub const REDACTED: &str = "[REDACTED]";
 /// Shorter values are never searched for in texts: `EMPTY` is a common key.
 pub const MIN_SECRET_LENGTH: usize = 16;
 
+/// Shorter values are not even searched for in failure texts, which hold no content that could be spoilt.
+pub const MIN_SECRET_LENGTH_IN_FAILURES: usize = 8;
+
 /// Whether a key's name says that its value is a credential: it contains `api_key`, `apikey`,
 /// `authorization` or `secret`, or is `token` or ends in `_token` (`-` counts as `_`). Token *counts*
 /// (`max_tokens`, `prompt_tokens`) and prices (`input_cost_per_token`) are none.
@@ -56,9 +59,32 @@ pub fn redact_named(value: &mut Value, is_secret: fn(&str) -> bool) {
     }
 }
 
-/// Replaces, in a text such as an error message, what follows the name of a credential and `=` or `:`.
+/// Replaces, in a text such as an error message, what follows the name of a credential and `=` or `:`,
+/// and what follows `Bearer` as a credential does.
 #[must_use]
 pub fn redact_text(text: &str) -> Cow<'_, str> {
+    match redact_named_in(text) {
+        Cow::Borrowed(text) => redact_bearers(text),
+        Cow::Owned(text) => Cow::Owned(redact_bearers(&text).into_owned()),
+    }
+}
+
+/// Replaces what follows `Bearer` and looks like no word: `a bearer token` is one.
+fn redact_bearers(text: &str) -> Cow<'_, str> {
+    static BEARER: LazyLock<Option<Regex>> =
+        LazyLock::new(|| Regex::new(r"(?i)\b(bearer\s+)([A-Za-z0-9._~+/=-]{6,})").ok());
+    let Some(bearer) = BEARER.as_ref() else { return Cow::Borrowed(text) };
+    bearer.replace_all(text, |found: &Captures<'_>| {
+        let (head, value) = (&found[1], &found[2]);
+        let trimmed = value.trim_end_matches('.');
+        let is_word = trimmed.bytes().all(|b| b.is_ascii_lowercase())
+            || trimmed.bytes().skip(1).all(|b| b.is_ascii_lowercase());
+        if is_word { found[0].to_owned() } else { format!("{head}{REDACTED}{}", &value[trimmed.len()..]) }
+    })
+}
+
+/// Replaces what follows the name of a credential.
+fn redact_named_in(text: &str) -> Cow<'_, str> {
     // `name` may be quoted, and so may the value; a header's value is a scheme and the credential.
     static NAMED: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(
@@ -98,16 +124,32 @@ impl std::fmt::Debug for Secrets {
 impl Secrets {
     /// Those of `values` that are long enough to be searched for ([`MIN_SECRET_LENGTH`]).
     pub fn new(values: impl IntoIterator<Item = String>) -> Self {
+        Self::of_length(values, MIN_SECRET_LENGTH)
+    }
+
+    /// Those of `values` that are long enough to be searched for in failure texts
+    /// ([`MIN_SECRET_LENGTH_IN_FAILURES`]).
+    pub fn in_failures(values: impl IntoIterator<Item = String>) -> Self {
+        Self::of_length(values, MIN_SECRET_LENGTH_IN_FAILURES)
+    }
+
+    fn of_length(values: impl IntoIterator<Item = String>, least: usize) -> Self {
         let mut secrets = Self::default();
-        for value in values {
-            secrets.add(value);
+        for value in values.into_iter().filter(|value| value.len() >= least) {
+            secrets.insert(value);
         }
         secrets
     }
 
     /// Adds one more value, unless it is too short.
     pub fn add(&mut self, value: String) {
-        if value.len() >= MIN_SECRET_LENGTH && !self.values.contains(&value) {
+        if value.len() >= MIN_SECRET_LENGTH {
+            self.insert(value);
+        }
+    }
+
+    fn insert(&mut self, value: String) {
+        if !self.values.contains(&value) {
             self.values.push(value);
             // A secret that holds another one must go first, or its rest would stay.
             self.values.sort_by_key(|v| std::cmp::Reverse(v.len()));
@@ -191,6 +233,8 @@ mod tests {
             ("max_tokens: 5 is too large: 7", "max_tokens: 5 is too large: 7"),
             ("bad request: api_key=abc", "bad request: api_key=[REDACTED]"),
             ("n: 3 and secret: x", "n: 3 and secret: [REDACTED]"),
+            ("bad key: Bearer sk-SHORTKEY12.", "bad key: Bearer [REDACTED]."),
+            ("send a bearer token, Bearer authentication", "send a bearer token, Bearer authentication"),
         ];
         for (text, clean) in cases {
             assert_eq!(redact_text(text), clean, "{text}");

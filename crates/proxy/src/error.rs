@@ -60,7 +60,7 @@ impl ApiError {
         let status = StatusCode::from_u16(failure.status_for_caller()).unwrap_or(StatusCode::BAD_GATEWAY);
         let mut body = failure.body.clone();
         if let Some(body) = &mut body {
-            redactor.clean(body);
+            redactor.clean_failure(body);
         }
         let message = redactor.failure(&failure.message, MAX_MESSAGE);
         Self { body, retry_after: failure.retry_after, ..Self::new(status, message) }

@@ -6,20 +6,27 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::sync::{PoisonError, RwLock};
-use trajgen_contract::redact::{REDACTED, Secrets, redact_text};
+use trajgen_contract::redact::{REDACTED, Secrets, redact_keys, redact_text};
 use trajgen_upstream::json::mend_surrogates;
 
 /// Knows every key: those of the configuration and those of all trials so far.
 #[derive(Default)]
 pub(crate) struct Redactor {
     configured: Secrets,
+    /// The same, and shorter ones: what failures are searched for.
+    in_failures: Secrets,
     /// There may be thousands: they are found by what they all begin with.
     trial_keys: RwLock<HashSet<String>>,
 }
 
 impl Redactor {
     pub(crate) fn new(configured: impl IntoIterator<Item = String>) -> Self {
-        Self { configured: Secrets::new(configured), trial_keys: RwLock::default() }
+        let configured: Vec<String> = configured.into_iter().collect();
+        Self {
+            in_failures: Secrets::in_failures(configured.iter().cloned()),
+            configured: Secrets::new(configured),
+            trial_keys: RwLock::default(),
+        }
     }
 
     pub(crate) fn add_trial_key(&self, key: &str) {
@@ -107,10 +114,31 @@ impl Redactor {
         any
     }
 
+    fn failure_text(&self, text: &str) -> String {
+        redact_text(&self.in_failures.redact(&self.values(text))).into_owned()
+    }
+
+    /// A failure's object: each of its texts as [`Self::failure`], and without the values of keys that
+    /// name credentials.
+    pub(crate) fn clean_failure(&self, value: &mut Value) {
+        self.clean(value);
+        redact_keys(value);
+        self.clean_failure_texts(value);
+    }
+
+    fn clean_failure_texts(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => *text = self.failure_text(text),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.clean_failure_texts(item)),
+            Value::Object(fields) => fields.values_mut().for_each(|field| self.clean_failure_texts(field)),
+            _ => {}
+        }
+    }
+
     /// A failure's text: without keys, without what follows the name of a credential, at most `most`
     /// bytes.
     pub(crate) fn failure(&self, text: &str, most: usize) -> String {
-        let mut text = redact_text(&self.values(text)).into_owned();
+        let mut text = self.failure_text(text);
         if text.len() > most {
             let end = (0..=most).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
             text.truncate(end);

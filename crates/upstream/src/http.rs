@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use trajgen_contract::config::SecretUrl;
 use trajgen_contract::record::WireProtocol;
+use trajgen_contract::redact::{Secrets, redact_text};
 
 /// How much of an error body is read and kept, bytes.
 const MAX_ERROR: usize = 64 << 10;
@@ -27,6 +28,8 @@ struct Http {
     chat: reqwest::Url,
     models: reqwest::Url,
     authorization: Option<HeaderValue>,
+    /// The key and what the address's query holds: some servers repeat them in what they complain of.
+    secrets: Arc<Secrets>,
 }
 
 /// An upstream at `http(s)://`.
@@ -57,6 +60,12 @@ pub(crate) fn connect(config: &UpstreamConfig) -> Result<Arc<dyn Upstream>, Conn
         chat: under("chat/completions"),
         models: under("models"),
         authorization,
+        secrets: Arc::new(Secrets::in_failures(
+            SecretUrl::new(&config.api_base_url)
+                .query_values()
+                .chain([config.api_key.trim()])
+                .map(str::to_owned),
+        )),
     };
     let info = UpstreamInfo {
         model: config.model.strip_prefix("openai/").unwrap_or(&config.model).to_owned(),
@@ -89,9 +98,36 @@ fn client(base: &reqwest::Url) -> Result<reqwest::Client, ConnectError> {
     builder.build().map_err(|error| ConnectError::Setting { key: "api_base_url", problem: error.to_string() })
 }
 
+/// `failure` without any of `secrets`.
+fn cleaned(mut failure: Failure, secrets: &Secrets) -> Failure {
+    failure.message = redact_text(&secrets.redact(&failure.message)).into_owned();
+    if let Some(body) = &mut failure.body {
+        secrets.redact_value(body);
+    }
+    failure
+}
+
 #[async_trait]
 impl Transport for Http {
     async fn attempt(&self, call: &Call) -> Result<AnswerBody, Failure> {
+        match self.send(call).await.map_err(|failure| cleaned(failure, &self.secrets))? {
+            AnswerBody::Events(events) => {
+                let secrets = Arc::clone(&self.secrets);
+                let events =
+                    events.map(move |event| event.map_err(|failure| cleaned(failure, &secrets))).boxed();
+                Ok(AnswerBody::Events(events))
+            }
+            whole @ AnswerBody::Whole(..) => Ok(whole),
+        }
+    }
+
+    async fn check(&self) -> Result<(), Failure> {
+        self.ask_for_models().await.map_err(|failure| cleaned(failure, &self.secrets))
+    }
+}
+
+impl Http {
+    async fn send(&self, call: &Call) -> Result<AnswerBody, Failure> {
         let mut request = self
             .client
             .post(self.chat.clone())
@@ -121,7 +157,7 @@ impl Transport for Http {
         }
     }
 
-    async fn check(&self) -> Result<(), Failure> {
+    async fn ask_for_models(&self) -> Result<(), Failure> {
         let mut request = self.client.get(self.models.clone()).timeout(Duration::from_secs(10));
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization.clone());

@@ -105,6 +105,50 @@ async fn failures_have_a_status_a_record_and_an_ending() {
 }
 
 #[tokio::test]
+async fn a_short_key_that_an_error_repeats_is_told_to_nobody() {
+    const SHORT: &str = "sk-SHORT12";
+    let said = format!("Incorrect API key provided: Bearer {SHORT}. You sent {SHORT}, Bearer other-KEY9");
+    let model = Model::new(move |_, body| {
+        let error =
+            json!({"error": {"message": said, "type": "invalid_api_key", "param": {"sent": [SHORT]}}});
+        match body["stream"] == true {
+            true => events(Body::from(format!("data: {error}\n\n"))),
+            false => with_status(401, &error),
+        }
+    })
+    .await;
+    for in_proxy in [true, false] {
+        // The upstream knows its key; the proxy knows those of all.
+        let upstream = model.upstream_with(|config| {
+            config.max_retries = 0;
+            if !in_proxy {
+                config.api_key = SHORT.to_owned();
+            }
+        });
+        let told = upstream.check().await.unwrap_err().to_string();
+        assert!(in_proxy || !told.contains(SHORT), "{told}");
+        let bench = Bench::with(upstream, |config| {
+            config.secrets = if in_proxy { vec![SHORT.to_owned()] } else { Vec::new() };
+        })
+        .await;
+        let key = bench.key("t");
+        for asked in [body("hi"), streamed("hi")] {
+            let told = bench.ask(&key, &asked).await.text().await.unwrap();
+            assert!(told.contains("Incorrect API key") && !told.contains("SHORT"), "{told}");
+            assert!(!told.contains("KEY9"), "{told}");
+        }
+        let written = std::fs::read_to_string(bench.log("t")).unwrap();
+        assert!(written.contains("Incorrect API key") && !written.contains("SHORT"), "{written}");
+        let ending = bench.proxy.close_trial("t", Duration::ZERO).await.last_failure;
+        assert!(!format!("{ending:?}").contains("SHORT"));
+        // In what is said, and not in a failure, so short a value is none.
+        let sent = body(&format!("a {SHORT} b"));
+        bench.ask(&bench.key("u"), &sent).await.text().await.unwrap();
+        assert_eq!(bench.records("u")[0].request_body["messages"], sent["messages"]);
+    }
+}
+
+#[tokio::test]
 async fn nobody_there() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}/v1", listener.local_addr().unwrap());
