@@ -12,6 +12,11 @@ use trajgen_upstream::Failure;
 /// The longest error text an agent is told, bytes.
 const MAX_MESSAGE: usize = 16 << 10;
 
+/// The error code of a call that could not be recorded; the trial ends as `CaptureError`.
+pub const CAPTURE_ERROR: &str = "capture_error";
+/// The error code of a call that was refused because its trial's limit is reached.
+pub const TRIAL_LIMIT: &str = "trial_limit";
+
 /// An error for an agent.
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
@@ -41,7 +46,7 @@ impl ApiError {
     /// A call that cannot be recorded has not happened.
     pub(crate) fn capture(message: &str) -> Self {
         let message = format!("the call could not be recorded: {message}");
-        Self { code: Some("capture_error"), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, message) }
+        Self { code: Some(CAPTURE_ERROR), ..Self::new(StatusCode::INTERNAL_SERVER_ERROR, message) }
     }
 
     pub(crate) fn refused(refusal: Refusal) -> Self {
@@ -49,7 +54,7 @@ impl ApiError {
             Refusal::Closed => Self::unauthorized(),
             Refusal::Limit(which) => {
                 let message = format!("the trial's limit is reached ({which})");
-                Self { code: Some("trial_limit"), ..Self::new(StatusCode::TOO_MANY_REQUESTS, message) }
+                Self { code: Some(TRIAL_LIMIT), ..Self::new(StatusCode::TOO_MANY_REQUESTS, message) }
             }
             Refusal::Capture(message) => Self::capture(&message),
         }

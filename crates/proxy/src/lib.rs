@@ -18,6 +18,7 @@ mod route;
 mod server;
 mod trial;
 
+pub use error::{CAPTURE_ERROR, TRIAL_LIMIT};
 pub use proxy::{OnDisconnect, Proxy, ProxyConfig, ProxyError, RecordedHook};
 pub use resolved::resolved_config_yaml;
 pub use trial::{ModelFailure, Recorded, Route, TrialKey, TrialLimits, TrialUsage};
