@@ -1,6 +1,7 @@
 //! The endpoints agents see.
 
 use crate::auth::{Caller, Keyring};
+use crate::capture::Fault;
 use crate::drive::{Destination, Means, PreparedCall, Reply, drive};
 use crate::error::ApiError;
 use crate::request::{Changes, Defaults, Prepared, prepare};
@@ -28,6 +29,8 @@ use trajgen_contract::record::{DEFAULT_SESSION, WireProtocol};
 
 /// The longest session id, characters.
 const MAX_SESSION: usize = 256;
+/// Why a call has no record whose task panicked.
+const BROKE_DOWN: &str = "the call broke down within the proxy";
 /// How long the upstream's state is believed.
 const READINESS: Duration = Duration::from_secs(10);
 
@@ -104,14 +107,33 @@ async fn begin(shared: &Arc<Shared>, request: Request, protocol: WireProtocol) -
     if let Some(trial) = &destination.trial {
         trial.begin_call().map_err(ApiError::refused)?;
     }
+    let unrecorded = Unrecorded { trial: destination.trial.clone() };
     let (reply, answer) = oneshot::channel();
     let call =
         drive(Arc::clone(&shared.means), PreparedCall { prepared, destination, protocol, began }, reply);
     shared.calls.spawn(async move {
+        let mut unrecorded = unrecorded;
         call.await;
+        unrecorded.trial = None;
+        drop(unrecorded);
         drop(counted);
     });
-    answer.await.map_err(|_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "the call broke down"))
+    answer.await.map_err(|_| ApiError::capture(BROKE_DOWN))
+}
+
+/// A call that is not over. When its task breaks down there is no record of it: then its trial must not
+/// be taken for whole.
+struct Unrecorded {
+    trial: Option<Arc<Trial>>,
+}
+
+impl Drop for Unrecorded {
+    fn drop(&mut self) {
+        if let Some(trial) = &self.trial {
+            tracing::error!(trial = %trial.route.trial, "{BROKE_DOWN}");
+            trial.capture_failed(&Fault { message: BROKE_DOWN.to_owned(), is_disk_full: false });
+        }
+    }
 }
 
 impl Shared {

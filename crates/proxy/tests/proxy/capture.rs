@@ -1,9 +1,12 @@
 //! Records that cannot be written.
 
 use crate::support::{Bench, Model, body, streamed};
+use futures::StreamExt;
 use serde_json::Value;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+use trajgen_upstream::{Answer, AnswerBody, Call, EventKind, Failure, ScriptError, Upstream, UpstreamInfo};
 
 /// The disk is full.
 #[tokio::test]
@@ -73,4 +76,48 @@ async fn a_torn_line_is_cut_away_before_the_next_one() {
     std::fs::write(&log, "{\"request_time\":1}\n{\"request_ti").unwrap();
     assert_eq!(bench.ask(&bench.key("t"), &body("hi")).await.status(), 200);
     assert_eq!(bench.records("t").len(), 2);
+}
+
+/// A model whose code is wrong.
+struct Broken(Arc<dyn Upstream>);
+
+#[async_trait::async_trait]
+impl Upstream for Broken {
+    fn info(&self) -> &UpstreamInfo {
+        self.0.info()
+    }
+    fn begin_trial(&self, _task_id: &str, _trial: &str) -> Result<(), ScriptError> {
+        Ok(())
+    }
+    fn end_trial(&self, _trial: &str) {}
+    async fn call(&self, call: Call) -> Result<Answer, Failure> {
+        assert!(call.stream, "this call breaks down before its answer");
+        let mut answer = self.0.call(call).await?;
+        if let AnswerBody::Events(events) = answer.body {
+            let events = events.inspect(|event| {
+                let is_done = event.as_ref().is_ok_and(|event| matches!(event.kind, EventKind::Done));
+                assert!(!is_done, "this call breaks down before its end");
+            });
+            answer.body = AnswerBody::Events(events.boxed());
+        }
+        Ok(answer)
+    }
+    async fn check(&self) -> Result<(), Failure> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_breaks_down_leaves_a_hole_that_is_known() {
+    let model = Model::good("hello").await;
+    let bench = Bench::new(Arc::new(Broken(model.upstream()))).await;
+    for (trial, asked) in [("w", body("hi")), ("s", streamed("hi"))] {
+        let text = bench.ask(&bench.key(trial), &asked).await.text().await;
+        if let Ok(text) = text {
+            assert!(!text.contains("[DONE]"), "{text}");
+            assert!(trial == "s" || text.contains(trajgen_proxy::CAPTURE_ERROR), "{text}");
+        }
+        let usage = bench.proxy.close_trial(trial, Duration::from_secs(30)).await;
+        assert!(usage.capture_error.unwrap().contains("broke down"), "{trial}");
+    }
 }
