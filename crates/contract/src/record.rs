@@ -129,7 +129,7 @@ fn count(details: Option<&Map<String, Value>>, name: &str) -> u64 {
 }
 
 /// An earlier try of a call that was tried again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct UpstreamTry {
     /// Which deployment was asked: `<model>@<api base>`.
     pub deployment: String,
@@ -139,6 +139,9 @@ pub struct UpstreamTry {
     pub error_type: String,
     /// How long it took, milliseconds.
     pub duration_ms: u64,
+    /// Tokens that it reported all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 /// Why a call failed, bounded in size and free of secrets.

@@ -264,6 +264,7 @@ async fn record(
         .completion
         .as_ref()
         .and_then(Completion::token_usage)
+        .or_else(|| outcome.failure.as_ref().and_then(|failure| failure.usage.as_deref().cloned()))
         .map(|usage| Usage { cost: info.prices.cost(&usage).or(usage.cost), ..usage });
     let fault = fault_of(&outcome, info.deployment());
     let failure = outcome.failure.as_ref().and_then(|failure| {
@@ -272,6 +273,7 @@ async fn record(
     });
     let success = fault.is_none();
     let destination = &call.destination;
+    let spent = spent(usage.as_ref(), &outcome.tries);
     let record = CallRecord {
         session_id: destination.session_id.clone(),
         ended: jiff::ZonedDateTime::now(),
@@ -280,7 +282,7 @@ async fn record(
         sent: call.prepared.body.clone(),
         requested_model: call.prepared.requested_model.clone(),
         completion: outcome.completion,
-        usage: usage.clone(),
+        usage,
         tries: outcome.tries,
         client_disconnected: watch.is_disconnected,
         notes: call.prepared.notes.clone(),
@@ -298,10 +300,10 @@ async fn record(
         return written.map_err(|fault| fault.message);
     }
     if let Some(trial) = &destination.trial {
-        trial.count(success, usage.as_ref(), failure);
+        trial.count(success, spent.as_ref(), failure);
     }
     if let Some(hook) = &means.on_recorded {
-        let usage = usage.unwrap_or_default();
+        let usage = spent.unwrap_or_default();
         hook(Recorded {
             trial: destination.trial.as_ref().map(|trial| trial.route.trial.clone()),
             success,
@@ -312,6 +314,23 @@ async fn record(
         });
     }
     Ok(())
+}
+
+/// What a call used, all its tries together.
+fn spent(last: Option<&Usage>, tries: &[UpstreamTry]) -> Option<Usage> {
+    let mut all = last.into_iter().chain(tries.iter().filter_map(|earlier| earlier.usage.as_ref()));
+    let mut total = all.next()?.clone();
+    for usage in all {
+        let cached = total.cached_tokens().saturating_add(usage.cached_tokens());
+        total.prompt_tokens = total.prompt_tokens.saturating_add(usage.prompt_tokens);
+        total.completion_tokens = total.completion_tokens.saturating_add(usage.completion_tokens);
+        total.total_tokens = total.total_tokens.saturating_add(usage.total_tokens);
+        total.prompt_tokens_details.get_or_insert_default().insert("cached_tokens".into(), cached.into());
+        if let Some(cost) = usage.cost {
+            total.cost = Some(total.cost.unwrap_or(0.0) + cost);
+        }
+    }
+    Some(total)
 }
 
 /// Why the call counts as failed, if it does.

@@ -10,7 +10,7 @@ use rand::RngExt;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
-use trajgen_contract::record::UpstreamTry;
+use trajgen_contract::record::{UpstreamTry, Usage};
 
 /// The longest wait between two tries, unless the upstream asks for more.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -159,6 +159,10 @@ impl<T: Transport> Upstream for Client<T> {
                 status_code: failure.status_code(),
                 error_type: failure.error_type().to_owned(),
                 duration_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+                usage: failure
+                    .usage
+                    .take()
+                    .map(|usage| Usage { cost: self.info.prices.cost(&usage).or(usage.cost), ..*usage }),
             });
             tokio::time::sleep(wait).await;
         }

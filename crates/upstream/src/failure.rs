@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::time::Duration;
 use trajgen_contract::outcome::ErrorType;
-use trajgen_contract::record::UpstreamTry;
+use trajgen_contract::record::{UpstreamTry, Usage};
 
 /// A call that failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -17,6 +17,8 @@ pub struct Failure {
     pub body: Option<Box<Value>>,
     /// How long the upstream asked to wait.
     pub retry_after: Option<Duration>,
+    /// Tokens that the upstream reported although it gave no answer: they are paid for.
+    pub usage: Option<Box<Usage>>,
     /// The tries before the one that failed last.
     pub tries: Vec<UpstreamTry>,
 }
@@ -32,8 +34,11 @@ pub enum FailureKind {
     Dropped,
     /// An error status.
     Status(u16),
-    /// An answer that is none of the protocol's.
+    /// An answer that is none of the protocol's. What made it was paid for all the same: it is not
+    /// asked for again.
     Garbage,
+    /// A body that is no JSON object at all: a gateway's page, nothing of a model's.
+    NoAnswer,
     /// The request can not be sent as it is, or a script has no answer to it.
     Request,
 }
@@ -41,7 +46,7 @@ pub enum FailureKind {
 impl Failure {
     /// A failure without an error object of the upstream's own.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), body: None, retry_after: None, tries: Vec::new() }
+        Self { kind, message: message.into(), body: None, retry_after: None, usage: None, tries: Vec::new() }
     }
 
     /// The upstream's HTTP status, when there was one.
@@ -75,10 +80,12 @@ impl Failure {
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self.kind {
-            FailureKind::Connect | FailureKind::Timeout | FailureKind::Dropped | FailureKind::Garbage => true,
+            FailureKind::Connect | FailureKind::Timeout | FailureKind::Dropped | FailureKind::NoAnswer => {
+                true
+            }
             FailureKind::Status(408 | 409 | 429) => !self.is_quota(),
             FailureKind::Status(status) => status >= 500,
-            FailureKind::Request => false,
+            FailureKind::Request | FailureKind::Garbage => false,
         }
     }
 
@@ -88,7 +95,7 @@ impl Failure {
         match self.kind {
             FailureKind::Connect | FailureKind::Dropped => "APIConnectionError",
             FailureKind::Timeout | FailureKind::Status(408) => "Timeout",
-            FailureKind::Garbage => "APIResponseValidationError",
+            FailureKind::Garbage | FailureKind::NoAnswer => "APIResponseValidationError",
             FailureKind::Request | FailureKind::Status(400 | 422) => {
                 if self.is_context_length() {
                     "ContextWindowExceededError"
@@ -125,9 +132,11 @@ impl Failure {
     #[must_use]
     pub fn ending(&self) -> Option<ErrorType> {
         match self.kind {
-            FailureKind::Connect | FailureKind::Timeout | FailureKind::Dropped | FailureKind::Garbage => {
-                Some(ErrorType::ModelUnavailableError)
-            }
+            FailureKind::Connect
+            | FailureKind::Timeout
+            | FailureKind::Dropped
+            | FailureKind::NoAnswer
+            | FailureKind::Garbage => Some(ErrorType::ModelUnavailableError),
             FailureKind::Status(_) if self.is_quota() => Some(ErrorType::ApiUsageLimitError),
             FailureKind::Status(401 | 403) => Some(ErrorType::AgentAuthenticationError),
             FailureKind::Status(404) => Some(ErrorType::ModelNotFoundError),
@@ -143,7 +152,7 @@ impl Failure {
     #[must_use]
     pub fn status_for_caller(&self) -> u16 {
         match self.kind {
-            FailureKind::Connect | FailureKind::Dropped | FailureKind::Garbage => 502,
+            FailureKind::Connect | FailureKind::Dropped | FailureKind::NoAnswer | FailureKind::Garbage => 502,
             FailureKind::Timeout => 504,
             FailureKind::Request => 400,
             FailureKind::Status(status @ 400..600) => status,
@@ -166,6 +175,8 @@ mod tests {
         let cases = [
             (Failure::new(FailureKind::Connect, ""), true, Some(ErrorType::ModelUnavailableError)),
             (Failure::new(FailureKind::Timeout, ""), true, Some(ErrorType::ModelUnavailableError)),
+            (Failure::new(FailureKind::NoAnswer, ""), true, Some(ErrorType::ModelUnavailableError)),
+            (Failure::new(FailureKind::Garbage, ""), false, Some(ErrorType::ModelUnavailableError)),
             (status(500, json!({})), true, Some(ErrorType::ModelUnavailableError)),
             (status(408, json!({})), true, Some(ErrorType::ModelUnavailableError)),
             (status(429, json!({})), true, Some(ErrorType::ModelUnavailableError)),

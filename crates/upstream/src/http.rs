@@ -6,6 +6,7 @@ use crate::client::{Client, Patience, Transport};
 use crate::connect::{ConnectError, UpstreamConfig};
 use crate::failure::{Failure, FailureKind};
 use crate::sse::{RawEvent, SseReader};
+use crate::usage::read_usage;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
@@ -238,8 +239,9 @@ pub(crate) fn said(kind: FailureKind, body: &[u8]) -> Failure {
             text => text.chars().take(2000).collect(),
         }
     });
+    let usage = value.get("usage").and_then(read_usage).map(Box::new);
     let body = error.is_object().then(|| Box::new(error.clone()));
-    Failure { body, ..Failure::new(kind, message) }
+    Failure { body, usage, ..Failure::new(kind, message) }
 }
 
 /// `Retry-After`: seconds, or a date.
@@ -278,7 +280,13 @@ pub(crate) fn understood(body: &[u8]) -> Result<Completion, Failure> {
         }
         let start: String = String::from_utf8_lossy(body).chars().take(200).collect();
         let message = format!("the model's answer is no chat completion ({error}): {start}");
-        Failure::new(FailureKind::Garbage, message)
+        let is_object = body.trim_ascii_start().starts_with(b"{");
+        let kind = if is_object { FailureKind::Garbage } else { FailureKind::NoAnswer };
+        let value = serde_json::from_slice::<Value>(body).unwrap_or_default();
+        Failure {
+            usage: value.get("usage").and_then(read_usage).map(Box::new),
+            ..Failure::new(kind, message)
+        }
     })
 }
 
@@ -475,7 +483,10 @@ mod tests {
     fn an_error_with_status_200_is_one() {
         let failure = understood(br#"{"error":{"message":"slow down","code":429}}"#).unwrap_err();
         assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Status(429), "slow down"));
-        assert_eq!(understood(b"hello").unwrap_err().kind, FailureKind::Garbage);
+        assert_eq!(understood(b"hello").unwrap_err().kind, FailureKind::NoAnswer);
+        let garbage = understood(br#"{"choices":"x","usage":{"prompt_tokens":7,"completion_tokens":2}}"#);
+        let garbage = garbage.unwrap_err();
+        assert_eq!((garbage.kind, garbage.usage.unwrap().prompt_tokens), (FailureKind::Garbage, 7));
     }
 
     async fn kinds(pieces: &[&'static str]) -> Vec<String> {

@@ -202,12 +202,49 @@ async fn a_stream_that_breaks_off_is_told_and_recorded_with_what_had_come() {
 }
 
 #[tokio::test]
-async fn garbage_is_tried_again_and_then_a_bad_gateway() {
+async fn what_is_nothing_of_a_models_is_tried_again() {
     let model = Model::new(|_, _| with_status(200, &json!("hello"))).await;
     let bench = Bench::new(model.upstream_with(|config| config.max_retries = 1)).await;
     let response = bench.ask(&bench.key("t"), &body("hi")).await;
     assert_eq!((response.status().as_u16(), model.asked().len()), (502, 2));
     assert_eq!(bench.records("t")[0].failure.as_ref().unwrap().error_type, "APIResponseValidationError");
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_not_paid_for_twice() {
+    let usage = json!({"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9});
+    let model = Model::new(move |_, _| with_status(200, &json!({"answer": "x", "usage": usage}))).await;
+    let bench = Bench::new(model.upstream()).await;
+    let response = bench.ask(&bench.key("t"), &body("hi")).await;
+    assert_eq!((response.status().as_u16(), model.asked().len()), (502, 1));
+    let record = &bench.records("t")[0];
+    assert_eq!(record.failure.as_ref().unwrap().error_type, "APIResponseValidationError");
+    assert_eq!(record.usage.as_ref().unwrap().prompt_tokens, 7);
+    let usage = bench.proxy.usage("t").unwrap();
+    assert_eq!((usage.n_input_tokens, usage.n_output_tokens, usage.n_failed_calls), (7, 2, 1));
+}
+
+#[tokio::test]
+async fn what_a_failed_try_used_counts() {
+    let model = Model::new(|n, body| match n {
+        0 => with_status(
+            500,
+            &json!({"error": {"message": "late"}, "usage": {"prompt_tokens": 7, "completion_tokens": 2}}),
+        ),
+        _ => reply(body, "hello"),
+    })
+    .await;
+    let bench = Bench::new(model.upstream_with(|config| {
+        config.prices = trajgen_upstream::Prices { input: Some(1.0), output: Some(10.0), cached: None };
+    }))
+    .await;
+    bench.ask(&bench.key("t"), &body("hi")).await.text().await.unwrap();
+    let record = &bench.records("t")[0];
+    assert_eq!(record.usage.as_ref().unwrap().prompt_tokens, 10);
+    assert_eq!(record.upstream_tries[0].usage.as_ref().unwrap().prompt_tokens, 7);
+    let usage = bench.proxy.usage("t").unwrap();
+    assert_eq!((usage.n_input_tokens, usage.n_cached_tokens, usage.n_output_tokens), (17, 4, 4));
+    assert_eq!(usage.cost_usd, Some(17.0 + 40.0));
 }
 
 #[tokio::test]

@@ -30,13 +30,13 @@ pub struct ChatChunk {
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct ChunkChoice {
     /// Which answer.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub index: u64,
     /// What is added.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub delta: Delta,
     /// Set in the last piece.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "text")]
     pub finish_reason: Option<String>,
     /// Log-probabilities of the piece.
     #[serde(default)]
@@ -92,7 +92,7 @@ pub struct FunctionDelta {
 }
 
 /// Null as the type's empty value.
-fn null_is_empty<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(
+pub(super) fn null_is_empty<'de, T: Deserialize<'de> + Default, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::<T>::deserialize(deserializer)?.unwrap_or_default())

@@ -20,16 +20,16 @@ use trajgen_contract::record::Usage;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Completion {
     /// The upstream's id of the answer.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "chunk::text_or_empty")]
     pub id: String,
     /// `chat.completion`.
-    #[serde(default = "object_name")]
+    #[serde(default = "object_name", deserialize_with = "chunk::text_or_empty")]
     pub object: String,
     /// Unix seconds, as the upstream says.
     #[serde(default, deserialize_with = "chunk::whole_number")]
     pub created: i64,
     /// The model, as the upstream names it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "chunk::text_or_empty")]
     pub model: String,
     /// The answers; one unless `n` asked for more.
     pub choices: Vec<Choice>,
@@ -42,13 +42,13 @@ pub struct Completion {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Choice {
     /// Its place among them.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "chunk::null_is_empty")]
     pub index: u64,
     /// `stop`, `length`, `tool_calls`, `content_filter`; none when the answer broke off.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "chunk::text")]
     pub finish_reason: Option<String>,
     /// What the model said.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "chunk::null_is_empty")]
     pub message: Message,
     /// Log-probabilities, when asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -74,7 +74,7 @@ pub struct Message {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thinking_blocks: Option<Vec<Value>>,
     /// Why the model did not answer, in its words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "chunk::text")]
     pub refusal: Option<String>,
     /// The tools it calls.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -88,10 +88,10 @@ pub struct ToolCall {
     #[serde(default, deserialize_with = "chunk::text_or_empty")]
     pub id: String,
     /// `function`.
-    #[serde(rename = "type", default = "function")]
+    #[serde(rename = "type", default = "function", deserialize_with = "kind")]
     pub kind: String,
     /// Which one, with what.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "chunk::null_is_empty")]
     pub function: Function,
 }
 
@@ -118,8 +118,12 @@ fn function() -> String {
     "function".to_owned()
 }
 
+fn kind<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(chunk::text(deserializer)?.filter(|kind| !kind.is_empty()).unwrap_or_else(function))
+}
+
 fn role<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.unwrap_or_else(assistant))
+    Ok(chunk::text(deserializer)?.unwrap_or_else(assistant))
 }
 
 impl Completion {
@@ -213,6 +217,28 @@ mod tests {
         let said = message(json!({"content": "a", "thinking_blocks": blocks}));
         assert_eq!(said["reasoning_content"], "one\n\ntwo");
         assert_eq!(said["thinking_blocks"][0]["signature"], "s");
+    }
+
+    #[test]
+    fn nulls_where_texts_should_be_cost_no_answer() {
+        let body = json!({"id": null, "object": null, "created": null, "model": null, "usage": null, "choices": [
+            {"index": null, "finish_reason": "tool_calls", "logprobs": null, "message": {"role": null, "content": null,
+                "refusal": null, "reasoning": null, "thinking_blocks": null, "tool_calls": [
+                {"id": null, "type": null, "function": {"name": "f", "arguments": null}}, {"id": 7, "function": null}]}},
+            {"message": null}]});
+        let completion = Completion::parse(body.to_string().as_bytes()).unwrap();
+        let said = serde_json::to_value(&completion).unwrap();
+        assert_eq!(
+            (&said["id"], &said["model"], &said["object"]),
+            (&json!(""), &json!(""), &json!("chat.completion"))
+        );
+        assert_eq!(
+            said["choices"][0]["message"]["tool_calls"],
+            json!([
+            {"id": "", "type": "function", "function": {"name": "f", "arguments": ""}},
+            {"id": "7", "type": "function", "function": {"name": "", "arguments": ""}}])
+        );
+        assert_eq!(said["choices"][1]["message"]["content"], "");
     }
 
     #[test]
