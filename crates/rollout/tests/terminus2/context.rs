@@ -79,7 +79,7 @@ async fn an_early_summary_that_fails_changes_nothing() {
 #[tokio::test]
 async fn what_concerns_money_or_the_record_is_not_passed_over() {
     for (code, kind) in
-        [("trial_limit", ErrorType::TrialLimitError), ("capture_failed", ErrorType::CaptureError)]
+        [("trial_limit", ErrorType::TrialLimitError), (trajgen_proxy::CAPTURE_ERROR, ErrorType::CaptureError)]
     {
         let answers = [with_usage(idle(), 15_000, 10), fails(500, code), says(idle())];
         let bench = Bench::new(json!({"model_info": {"max_input_tokens": 20_000}}), answers).await;

@@ -138,7 +138,7 @@ async fn failures_of_the_model_end_the_run_and_leave_the_record() {
     for (status, code, kind) in [
         (401, "", ErrorType::AgentAuthenticationError),
         (429, "trial_limit", ErrorType::TrialLimitError),
-        (500, "capture_failed", ErrorType::CaptureError),
+        (500, trajgen_proxy::CAPTURE_ERROR, ErrorType::CaptureError),
         (503, "", ErrorType::ModelUnavailableError),
     ] {
         let answers = [says(reply(&[("true\n", 0.0)], false)), fails(status, code), says("{}")];
@@ -147,6 +147,36 @@ async fn failures_of_the_model_end_the_run_and_leave_the_record() {
         assert_eq!(failure.kind, kind, "{failure}");
         assert_eq!((bench.model.left(), bench.record().steps.len()), (1, 2), "the call was repeated");
     }
+}
+
+#[tokio::test]
+async fn a_call_that_the_proxy_cannot_record_is_a_capture_error() {
+    let mut bench = Bench::new(json!({}), []).await;
+    let script = bench.folder.path().join("model.yaml");
+    std::fs::write(&script, "tracks: [{turns: [{text: hello}]}]").unwrap();
+    let upstream = trajgen_upstream::connect(trajgen_upstream::UpstreamConfig {
+        api_base_url: format!("script://{}", script.display()),
+        ..trajgen_upstream::UpstreamConfig::default()
+    })
+    .unwrap();
+    let jobs = bench.folder.path().join("jobs");
+    let proxy = trajgen_proxy::Proxy::start(trajgen_proxy::ProxyConfig::new(&jobs, "job", upstream)).await;
+    let proxy = proxy.unwrap();
+    // A folder stands where the log should be.
+    let log_path = jobs.join("log");
+    std::fs::create_dir_all(&log_path).unwrap();
+    let key = proxy.issue_key(trajgen_proxy::Route {
+        job: "job".to_owned(),
+        trial: "greet__abcdefg".to_owned(),
+        task_id: "greet".to_owned(),
+        log_path,
+        limits: trajgen_proxy::TrialLimits::default(),
+    });
+    let endpoint = bench.context.model.as_mut().unwrap();
+    endpoint.base_url = proxy.base_url().to_owned();
+    endpoint.api_key = key.unwrap().key;
+    let failure = bench.run().await.unwrap_err();
+    assert_eq!(failure.kind, ErrorType::CaptureError, "{failure}");
 }
 
 #[tokio::test]

@@ -301,10 +301,10 @@ fn refused(status: u16, bytes: &[u8]) -> CallError {
     };
     let said = format!("HTTP {status}: {message}");
     let is = |name: &str| code == name || kind == name;
-    if is("trial_limit") {
+    if is(trajgen_proxy::TRIAL_LIMIT) {
         return failed(ErrorType::TrialLimitError, said);
     }
-    if is("capture_failed") {
+    if is(trajgen_proxy::CAPTURE_ERROR) {
         return failed(ErrorType::CaptureError, said);
     }
     if is("insufficient_quota") || status == 402 {
