@@ -183,7 +183,7 @@ fn a_key_given_twice_is_an_error_that_names_both_lines() {
 
 #[test]
 fn references_are_replaced_and_read_as_what_is_wanted() {
-    let config = good(
+    let config = load_text(
         "version: 1
 meta_info: {name: 'x-${WORD}-${NOPE:-d}'}
 runtime_info:
@@ -194,7 +194,9 @@ runtime_info:
       limits: {max_usd: '${NUMBER}.5', on_limit: '${NOPE:-cancel}'}}
     agent: {name: terminus-2, version: '${NUMBER}', env: {X: '${NUMBER}', Y: 3, Z: yes}, kwargs: {deep: [{x: '${WORD}'}]}}
 ",
-    );
+    )
+    .config
+    .unwrap();
     let input = config.runtime_info.input;
     assert_eq!(config.meta_info.name, "x-seven-d");
     assert_eq!(input.llm_api[0].api_base_url.expose(), "http://seven:7/v1");
@@ -262,7 +264,7 @@ fn messages_never_show_a_key() {
 
 #[test]
 fn lists_and_single_entries_are_the_same() {
-    let config = good(
+    let config = load_text(
         "version: 1
 runtime_info:
   input:
@@ -277,7 +279,9 @@ runtime_info:
       - {name: terminus-2, model_name: org/small, temperature: null, kwargs: {max_turns: 3, parser_name: json}}
       - {name: oracle}
 ",
-    );
+    )
+    .config
+    .unwrap();
     let input = config.runtime_info.input;
     let urls: Vec<_> = input.llm_api.iter().map(|api| api.api_base_url.expose()).collect();
     assert_eq!(urls, ["https://a/v1", "https://b/v1", "replay://old"]);
@@ -305,6 +309,39 @@ fn an_agent_must_have_exactly_one_model() {
     assert!(
         shown(&load_text(&text("{name: codex}").replace(two, ""))).contains("llm_api: this key is required")
     );
+}
+
+#[test]
+fn what_is_accepted_and_not_used_is_said() {
+    let text = "version: 1
+runtime_info:
+  input:
+    llm_api:
+    - {api_base_url: 'https://a/v1', model: openai/m}
+    - {api_base_url: 'https://b/v1', model: m}
+    litellm_proxy: {collect_token_ids: true, protocols: [openai_compatible, anthropic_compatible]}
+    task_source: {dataset_name: t}
+    agent: {name: terminus-2, version: '1', runtime_image: x, runtime_host_path: y}
+";
+    let loaded = load_bytes(text.as_bytes(), &[]);
+    let said = shown(&loaded);
+    for (line, key) in [
+        (6, "llm_api[1]"),
+        (7, "litellm_proxy.collect_token_ids"),
+        (7, "litellm_proxy.protocols"),
+        (9, "agent.version"),
+        (9, "agent.runtime_image"),
+        (9, "agent.runtime_host_path"),
+    ] {
+        let is_said = said.lines().any(|said| {
+            said.contains(&format!(":{line}:"))
+                && said.contains(key)
+                && said.contains("accepted, not used yet")
+        });
+        assert!(is_said, "{key}: {said}");
+    }
+    assert!(said.contains("all calls of m go to llm_api[0]"), "{said}");
+    assert!(loaded.config.is_some(), "{said}");
 }
 
 #[test]

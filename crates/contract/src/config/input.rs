@@ -166,13 +166,13 @@ pub struct LitellmProxy {
     pub host: Option<String>,
     /// Key for calls that are routed by header. Empty: only trial keys work.
     pub master_key: Option<Secret>,
-    /// The faces shown to agents.
+    /// The faces shown to agents; `anthropic_compatible` is accepted, not used yet.
     pub protocols: Vec<ProxyProtocol>,
     /// What becomes of an upstream call whose agent hung up.
     pub on_disconnect: OnDisconnect,
     /// The largest request body taken, MiB.
     pub max_body_mb: u64,
-    /// Ask the upstream for token ids and log-probabilities, and record them.
+    /// Ask the upstream for token ids and log-probabilities, and record them; accepted, not used yet.
     pub collect_token_ids: bool,
     /// Of LiteLLM-based deployments: accepted, but not used.
     pub config_template: Option<String>,
@@ -184,7 +184,7 @@ impl Default for LitellmProxy {
             port: 4001,
             host: None,
             master_key: None,
-            protocols: vec![ProxyProtocol::OpenAi, ProxyProtocol::Anthropic],
+            protocols: vec![ProxyProtocol::OpenAi],
             on_disconnect: OnDisconnect::Finish,
             max_body_mb: 64,
             collect_token_ids: false,
@@ -285,13 +285,13 @@ impl Default for DockerConfig {
 pub struct AgentConfig {
     /// The agent's name: `terminus-2`, `oracle`, `nop`, or an installed scaffold (`claude-code`, `opencode`, …).
     pub name: String,
-    /// The version to install. Null: the one trajgen pins.
+    /// The version to install; accepted, not used yet. Null: the one trajgen pins.
     pub version: Option<String>,
     /// Picks the `llm_api` entries with that `model`. Null: all entries, which then must name one model.
     pub model_name: Option<String>,
-    /// An image to take the agent's program from.
+    /// An image to take the agent's program from; accepted, not used yet.
     pub runtime_image: Option<String>,
-    /// A folder of this host to take the agent's program from.
+    /// A folder of this host to take the agent's program from; accepted, not used yet.
     pub runtime_host_path: Option<PathBuf>,
     /// The most turns of one trial; null: no limit. Short for `kwargs.max_turns`.
     pub max_turns: Option<u32>,

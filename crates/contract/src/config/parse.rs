@@ -65,7 +65,9 @@ fn runtime_info(mut s: Section<'_>) -> RuntimeInfo {
 }
 
 fn input(mut s: Section<'_>) -> Input {
-    let (llm_api, older_protocols): (Vec<_>, Vec<_>) = s.sections("llm_api").into_iter().map(llm_api).unzip();
+    let deployments = s.sections("llm_api");
+    let places: Vec<_> = deployments.iter().map(|section| (section.path.clone(), section.at)).collect();
+    let (llm_api, older_protocols): (Vec<_>, Vec<_>) = deployments.into_iter().map(llm_api).unzip();
     let input = Input {
         litellm_proxy: litellm_proxy(
             s.section("litellm_proxy"),
@@ -78,6 +80,19 @@ fn input(mut s: Section<'_>) -> Input {
         sft_conversion: sft_conversion(s.section("sft_conversion")),
         llm_api,
     };
+    for (n, api) in input.llm_api.iter().enumerate() {
+        let first = input.llm_api.iter().position(|other| other.model_name() == api.model_name());
+        if let Some(first) = first.filter(|first| *first < n && !api.model_name().is_empty()) {
+            let message = format!(
+                "several deployments of a model are accepted, not used yet: all calls of {} go to llm_api[{first}], none to llm_api[{n}]",
+                api.model_name()
+            );
+            match places.get(n) {
+                Some((path, at)) => s.document.report(Severity::Warning, *at, path, message),
+                None => s.report(Severity::Warning, "llm_api", message),
+            }
+        }
+    }
     if input.agent.is_empty() {
         s.error("agent", "this key is required: add for example `agent: {name: terminus-2}`");
     }
@@ -206,6 +221,16 @@ fn litellm_proxy(mut s: Section<'_>, older_protocols: Option<Vec<ProxyProtocol>>
             Severity::Warning,
             "config_template",
             "this is of LiteLLM-based deployments and not used: set it to null",
+        );
+    }
+    if proxy.collect_token_ids {
+        s.not_used_yet("collect_token_ids");
+    }
+    if s.has("protocols") && proxy.protocols.contains(&ProxyProtocol::Anthropic) {
+        s.report(
+            Severity::Warning,
+            "protocols",
+            "anthropic_compatible is accepted, not used yet: agents are shown openai_compatible only",
         );
     }
     if proxy.protocols.is_empty() {
@@ -363,6 +388,14 @@ fn agent(mut s: Section<'_>) -> AgentConfig {
         kwargs: Guarded::new(kwargs.rest(), Taken::new()),
         env: Guarded::new(s.text_table("env"), s.taken("env")),
     };
+    let given = [
+        ("version", agent.version.is_some()),
+        ("runtime_image", agent.runtime_image.is_some()),
+        ("runtime_host_path", agent.runtime_host_path.is_some()),
+    ];
+    for (key, _) in given.iter().filter(|(_, is_given)| *is_given) {
+        s.not_used_yet(key);
+    }
     s.done(agent)
 }
 

@@ -135,6 +135,11 @@ impl<'a> Section<'a> {
         self.report_at(severity, at, key, message);
     }
 
+    /// Warns of a key that says something which nothing is done about.
+    pub(super) fn not_used_yet(&self, key: &str) {
+        self.report(Severity::Warning, key, "this is accepted, not used yet: remove it");
+    }
+
     pub(super) fn error(&self, key: &str, message: impl Into<String>) {
         self.report(Severity::Error, key, message);
     }
