@@ -491,9 +491,9 @@ impl<'a> Section<'a> {
 /// The first text at or below `node` that holds references, if they stand for anything.
 fn reference_in<'a>(node: &'a Node, env: &dyn Fn(&str) -> Option<String>) -> Option<&'a str> {
     match &node.data {
-        Data::Text(text) => {
-            (has_reference(text) && expand(text, env).is_ok_and(|text| !text.is_empty())).then_some(text)
-        }
+        Data::Text(text) => (has_reference(text)
+            && expand(text, env, true).is_ok_and(|text| !text.is_empty()))
+        .then_some(text),
         Data::List(items) => items.iter().find_map(|item| reference_in(item, env)),
         Data::Map(map) => map.entries.iter().find_map(|entry| reference_in(&entry.value, env)),
         _ => None,

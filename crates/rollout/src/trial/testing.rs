@@ -25,6 +25,7 @@ pub(crate) fn spec(folder: &Path, id: &str) -> TrialSpec {
             max_output_tokens: None,
             kwargs: serde_json::Map::new(),
             env: BTreeMap::new(),
+            env_taken: Default::default(),
         },
         environment: EnvironmentFigures {
             kind: "sandbox".into(),
