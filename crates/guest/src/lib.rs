@@ -12,6 +12,7 @@ pub mod sandbox;
 mod serve;
 mod terminal;
 
+pub use process::signals::use_defaults as use_default_signals;
 pub use serve::serve;
 
 /// Starts a named thread with a small stack: the helper has many threads and none goes deep.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use trajgen_guest::sandbox;
 
 fn main() -> ExitCode {
+    trajgen_guest::use_default_signals();
     let task = std::env::args().nth(1).unwrap_or_default();
     if task == sandbox::PORTER {
         return sandbox::porter();

@@ -2,6 +2,7 @@
 
 mod launch;
 mod reaper;
+pub mod signals;
 mod table;
 mod tree;
 mod user;

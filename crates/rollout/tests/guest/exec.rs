@@ -1,4 +1,4 @@
-use crate::helper::{start, start_with};
+use crate::helper::{start, start_ignoring_signals, start_with};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use trajgen_contract::outcome::ErrorType;
@@ -182,4 +182,14 @@ async fn a_peer_that_is_no_helper_is_refused() {
         trajgen_rollout::guest::Guest::connect(reader, writer, Defaults::default()).await.err().unwrap();
     assert_eq!(error.kind, ErrorType::EnvironmentLostError);
     talk.abort();
+}
+
+#[tokio::test]
+async fn what_runs_inside_can_be_interrupted_however_trajgen_was_started() {
+    let helper = start_ignoring_signals().await;
+    for (name, number) in [("INT", 2), ("QUIT", 3), ("TERM", 15), ("HUP", 1)] {
+        let line = format!("sh -c 'kill -{name} $$; echo goes on'; exit $?");
+        let result = helper.guest.exec(Exec::shell(line)).await.unwrap();
+        assert_eq!(result.status, ExecStatus::Exited(128 + number), "{name}: {}", result.text());
+    }
 }
