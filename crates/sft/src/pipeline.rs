@@ -60,7 +60,7 @@ pub fn convert(options: &ConvertOptions) -> Result<ConvertReport, ConvertError> 
 /// agents (by their names) whose trials no converter reads. The job's folder need not be there.
 ///
 /// # Errors
-/// As those of [`convert`] that have nothing to do with the job's files.
+/// As those of [`convert()`] that have nothing to do with the job's files.
 pub fn check(options: &ConvertOptions, agents: &[&str]) -> Result<(), ConvertError> {
     check_settings(options)?;
     select::check(options, agents)
