@@ -55,8 +55,8 @@ pub(crate) struct PreparedCall {
 
 /// What the agent gets.
 pub(crate) enum Reply {
-    /// A whole answer.
-    Whole(Bytes),
+    /// A whole answer, and what the call cost with all its tries, USD.
+    Whole(Bytes, Option<f64>),
     /// A stream, whose first event is there.
     Stream(mpsc::Receiver<Bytes>),
     /// No answer.
@@ -107,7 +107,7 @@ pub(crate) async fn drive(means: Arc<Means>, call: PreparedCall, mut reply: ones
         Ok(Ok(Answer { body: AnswerBody::Whole(bytes, completion), tries })) => {
             let outcome = Outcome { completion: Some(*completion), tries, ..Outcome::default() };
             let _ = reply.send(match record(&means, &call, &watch, outcome).await {
-                Ok(()) => Reply::Whole(bytes),
+                Ok(cost) => Reply::Whole(bytes, cost),
                 Err(message) => Reply::Error(ApiError::capture(&message)),
             });
         }
@@ -258,7 +258,7 @@ async fn record(
     call: &PreparedCall,
     watch: &Watch<'_>,
     outcome: Outcome,
-) -> Result<(), String> {
+) -> Result<Option<f64>, String> {
     let info = means.upstream.info();
     let usage = outcome
         .completion
@@ -297,11 +297,12 @@ async fn record(
         if let Some(trial) = &destination.trial {
             trial.capture_failed(fault);
         }
-        return written.map_err(|fault| fault.message);
+        return Err(fault.message.clone());
     }
     if let Some(trial) = &destination.trial {
         trial.count(success, spent.as_ref(), failure);
     }
+    let cost = spent.as_ref().and_then(|usage| usage.cost);
     if let Some(hook) = &means.on_recorded {
         let usage = spent.unwrap_or_default();
         hook(Recorded {
@@ -313,7 +314,7 @@ async fn record(
             cost_usd: usage.cost,
         });
     }
-    Ok(())
+    Ok(cost)
 }
 
 /// What a call used, all its tries together.

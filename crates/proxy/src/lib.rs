@@ -21,4 +21,5 @@ mod trial;
 pub use error::{CAPTURE_ERROR, TRIAL_LIMIT};
 pub use proxy::{OnDisconnect, Proxy, ProxyConfig, ProxyError, RecordedHook};
 pub use resolved::resolved_config_yaml;
+pub use server::RESPONSE_COST;
 pub use trial::{ModelFailure, Recorded, Route, TrialKey, TrialLimits, TrialUsage};

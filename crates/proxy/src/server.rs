@@ -68,10 +68,19 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
+/// The header that tells what a call cost, USD; LiteLLM's.
+pub const RESPONSE_COST: &str = "x-litellm-response-cost";
+
 async fn chat_completions(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let protocol = WireProtocol::OpenAi;
     match begin(&shared, request, protocol).await {
-        Ok(Reply::Whole(body)) => json_response(StatusCode::OK, Body::from(body)),
+        Ok(Reply::Whole(body, cost)) => {
+            let mut response = json_response(StatusCode::OK, Body::from(body));
+            if let Some(cost) = cost.and_then(|cost| HeaderValue::try_from(cost.to_string()).ok()) {
+                response.headers_mut().insert(RESPONSE_COST, cost);
+            }
+            response
+        }
         Ok(Reply::Stream(events)) => {
             let events = ReceiverStream::new(events).map(Ok::<_, std::convert::Infallible>);
             let mut response = Response::new(Body::from_stream(events));

@@ -145,3 +145,16 @@ fn what_a_task_says_of_its_environment_holds() {
     assert_eq!(result["task_name"], "org/named");
     assert!(read(&trial.join("build.log")).contains("RUN"));
 }
+
+#[test]
+fn prices_from_the_config_reach_the_trajectory_too() {
+    let small = Small::with(&["priced"]);
+    small.configured(&[("llm_api.input_cost_per_token", "0.5"), ("llm_api.output_cost_per_token", "2")]);
+    small.trajgen(&["run"]).well();
+    let trial = trial(&small);
+    let counted = read_json(&trial.join("result.json"))["agent_result"]["cost_usd"].as_f64().unwrap();
+    let told = read_json(&trial.join("agent/trajectory.json"));
+    assert!(counted > 1.0);
+    assert_eq!(told["final_metrics"]["total_cost_usd"].as_f64(), Some(counted));
+    assert!(told["steps"][1]["metrics"]["cost_usd"].as_f64().unwrap() < counted);
+}

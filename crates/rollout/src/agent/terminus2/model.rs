@@ -98,6 +98,14 @@ pub(super) struct Sampling {
     pub(super) rollout_details: bool,
 }
 
+/// What came back.
+struct Answer {
+    status: u16,
+    /// What the proxy counted, USD.
+    cost: Option<f64>,
+    bytes: Vec<u8>,
+}
+
 /// Calls one model.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -132,14 +140,18 @@ impl Client {
                 format!("no answer from {}: {}", self.url, chain(&error)),
             )
         })?;
-        let (status, bytes) = answer;
+        let Answer { status, cost, bytes } = answer;
         if status != 200 {
             return Err(refused(status, &bytes));
         }
-        read_reply(&bytes, self.sampling.rollout_details)
+        let mut reply = read_reply(&bytes, self.sampling.rollout_details)?;
+        if let (Some(usage), Some(cost)) = (&mut reply.usage, cost) {
+            usage.cost = Some(cost);
+        }
+        Ok(reply)
     }
 
-    async fn send(&self, messages: &[Message]) -> Result<(u16, Vec<u8>), reqwest::Error> {
+    async fn send(&self, messages: &[Message]) -> Result<Answer, reqwest::Error> {
         let mut answer = self
             .http
             .post(&self.url)
@@ -148,6 +160,8 @@ impl Client {
             .send()
             .await?;
         let status = answer.status().as_u16();
+        let cost = answer.headers().get(trajgen_proxy::RESPONSE_COST);
+        let cost = cost.and_then(|cost| cost.to_str().ok()?.parse().ok());
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await? {
             bytes.extend_from_slice(&chunk);
@@ -156,7 +170,7 @@ impl Client {
                 break;
             }
         }
-        Ok((status, bytes))
+        Ok(Answer { status, cost, bytes })
     }
 
     fn body(&self, messages: &[Message]) -> Value {
