@@ -61,6 +61,31 @@ async fn a_fork_bomb_ends() {
 }
 
 #[tokio::test]
+async fn a_sandbox_without_a_limit_leaves_the_hosts_disk_some_room() {
+    let disk = tempfile::tempdir().unwrap();
+    let mount = |args: &[&str]| {
+        let status = std::process::Command::new(args[0]).args(&args[1..]).arg(disk.path()).status().unwrap();
+        assert!(status.success(), "{args:?}");
+    };
+    mount(&["mount", "-t", "tmpfs", "-o", "size=700m", "tmpfs"]);
+    let room = Room::below(disk.path());
+    let greedy = room.start().await;
+    let modest = room.start().await;
+    // It writes on and on, and waits to be ended.
+    let ended = greedy.exec(sh("head -c 500000000 /dev/zero > /big; sleep 1000")).await.unwrap();
+    assert_eq!(ended.status, ExecStatus::Signalled(9), "{}", ended.text());
+    let error = greedy.broken_limit().await.unwrap();
+    assert_eq!(error.kind, ErrorType::StorageLimitError);
+    assert!(error.message.contains("256 MiB left on the host's disk"), "{error}");
+    assert_eq!(run(&*modest, "echo small > /file; cat /file").await, "small\n");
+    assert!(modest.broken_limit().await.is_none());
+    greedy.stop().await.unwrap();
+    room.stop(&*modest).await;
+    drop(room);
+    mount(&["umount"]);
+}
+
+#[tokio::test]
 async fn storage_that_is_full_is_named() {
     let room = Room::with("FROM x\nWORKDIR /app\nRUN echo built > f\n");
     let mut spec = room.spec();

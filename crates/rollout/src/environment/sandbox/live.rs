@@ -81,6 +81,7 @@ impl SandboxProvider {
                 .map_err(|e| lost("cannot prepare the sandbox's storage", &io::Error::other(e)))?,
             None => place(),
         };
+        let on_disk = placed.upper == Upper::Folder;
         let room = self.room(&plan, &name, placed.upper);
         let group = leftovers.group.as_ref();
         let running = Running::start(&self.program, self.maps.as_ref(), &room, group, plan.defaults).await?;
@@ -91,6 +92,7 @@ impl SandboxProvider {
             processes: self.cgroups.is_none().then_some(plan.limits.pids),
             storage: plan.storage.filter(|_| !placed.enforced),
             folder: leftovers.scratch.clone().unwrap_or_default().join("s"),
+            unlimited: plan.storage.is_none() && on_disk,
             program: Arc::clone(&self.program),
             maps: self.maps.clone(),
         };

@@ -17,6 +17,8 @@ use trajgen_contract::outcome::ErrorType;
 /// Between two looks at processes; at files one look in so many.
 const INTERVAL: Duration = Duration::from_millis(200);
 const FILES_EVERY: u32 = 5;
+/// With less than this left on the host's disk, a sandbox without a limit that has written more is ended.
+const FLOOR: u64 = 256 << 20;
 
 /// What is watched.
 pub(super) struct Watched {
@@ -29,6 +31,8 @@ pub(super) struct Watched {
     /// Bytes of files below the folder.
     pub(super) storage: Option<u64>,
     pub(super) folder: PathBuf,
+    /// Nothing limits the files, and they lie on the host's disk.
+    pub(super) unlimited: bool,
     /// What measures them.
     pub(super) program: Arc<Program>,
     pub(super) maps: Option<Maps>,
@@ -49,7 +53,8 @@ impl Drop for Watch {
 impl Watch {
     /// Starts looking; nothing when there is nothing to look for.
     pub(super) fn start(watched: Watched, guest: Guest) -> Option<Self> {
-        if watched.memory.is_none() && watched.processes.is_none() && watched.storage.is_none() {
+        let limits = watched.memory.or(watched.processes).or(watched.storage);
+        if limits.is_none() && !watched.unlimited {
             return None;
         }
         let broken = Arc::new(OnceLock::new());
@@ -127,8 +132,23 @@ impl Watched {
         let size = || self.program.measure(self.maps.as_ref(), &self.folder).unwrap_or(0);
         match self.storage.filter(|limit| files && size() > *limit) {
             Some(limit) => Verdict::Over(storage_limit(limit), None),
+            None if files && self.unlimited && self.host_is_full() && size() > FLOOR => {
+                let error = EnvironmentError::new(
+                    ErrorType::StorageLimitError,
+                    format!(
+                        "the sandbox has no limit of storage, and with less than {} MiB left on the host's disk it had \
+                         written more than that: give the task a storage_mb, or make room",
+                        FLOOR >> 20
+                    ),
+                );
+                Verdict::Over(error, None)
+            }
             None => Verdict::Fine,
         }
+    }
+
+    fn host_is_full(&self) -> bool {
+        rustix::fs::statvfs(&self.folder).is_ok_and(|disk| disk.f_bavail * disk.f_frsize < FLOOR)
     }
 }
 
