@@ -9,8 +9,14 @@ use trajgen_rollout::environment::{EnvironmentProvider as _, Network};
 pub fn greet<S: std::io::Read + std::io::Write>(accept: impl Fn() -> std::io::Result<S> + Send + 'static) {
     std::thread::spawn(move || {
         while let Ok(mut stream) = accept() {
-            let mut request = [0; 1024];
-            let _ = stream.read(&mut request);
+            // All of it: what is left unread when the connection closes would break it.
+            let (mut request, mut part) = (Vec::new(), [0; 1024]);
+            while !request.ends_with(b"\r\n\r\n") {
+                match stream.read(&mut part) {
+                    Ok(count) if count > 0 => request.extend_from_slice(&part[..count]),
+                    _ => break,
+                }
+            }
             let _ = stream.write_all(b"HTTP/1.0 200 OK\r\n\r\nhello\n");
         }
     });
@@ -92,7 +98,7 @@ async fn public_is_the_hosts_network() {
     let port = host_service();
     let room = Room::new();
     let mut spec = room.spec();
-    spec.network = Network::Public;
+    (spec.network, spec.verifier_network) = (Network::Public, Network::Public);
     let sandbox = room.start_as(&spec).await;
     assert_eq!(run(&*sandbox, &ask("127.0.0.1", port)).await, "hello\n");
     // But nobody listens in on it, configures it or takes its low ports.

@@ -219,7 +219,7 @@ async fn network() {
     assert_eq!(run(&*sandbox, &crate::network::ask("127.0.0.1", proxy)).await, "hello\n");
     assert_eq!(run(&*sandbox, &crate::network::ask("127.0.0.1", port)).await, "unreachable\n");
     room.stop(&*sandbox).await;
-    (spec.network, spec.proxy_socket) = (Network::Public, None);
+    (spec.network, spec.verifier_network, spec.proxy_socket) = (Network::Public, Network::Public, None);
     let sandbox = room.start_as(&spec).await;
     assert_eq!(run(&*sandbox, &crate::network::ask("127.0.0.1", port)).await, "hello\n");
     room.stop(&*sandbox).await;
