@@ -140,7 +140,7 @@ fn a_disk_without_room() {
 fn a_disk_that_fills_up_during_a_run_pauses_the_job() {
     let fill = json!({
         "analysis": "There is much to store.", "plan": "Store it.",
-        "commands": [{"keystrokes": "head -c 600m /dev/zero > /app/big\n", "duration": 0.1}],
+        "commands": [{"keystrokes": "head -c 600m /dev/zero > /app/big; sync\n", "duration": 0.1}],
     })
     .to_string();
     let model = Model::answering(move |_, body| {
@@ -149,6 +149,8 @@ fn a_disk_that_fills_up_during_a_run_pauses_the_job() {
     let block = Block::served(&model, "max_retries: 2");
     block.edit("config.yaml", "n_concurrent: 2", "n_concurrent: 1");
     block.edit("config.yaml", "max_turns: 5", "max_turns: 500");
+    // Promised more than there is: nothing ends the sandbox before the disk is full.
+    block.edit("config.yaml", "type: sandbox", "type: sandbox, storage_mb: 800");
     for id in ["a1", "b1", "c1"] {
         block.task(id, REWARDED);
     }
