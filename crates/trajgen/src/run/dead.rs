@@ -107,7 +107,9 @@ fn remove_temporary_files(block: &Block, config_path: &Path) {
     files::remove_temporary(config_path.parent().unwrap_or(block.root()), false);
     files::remove_temporary(&block.artifacts(), false);
     files::remove_temporary(&block.archives(), true);
-    files::remove_temporary(&block.artifacts().join("sft_data"), true);
+    for folder in ["sft_data", "litellm"] {
+        files::remove_temporary(&block.artifacts().join(folder), true);
+    }
     // What cannot be removed is in nobody's way.
     let _ = std::fs::remove_dir_all(block.comparisons());
     for entry in std::fs::read_dir(block.sockets()).into_iter().flatten().flatten() {
